@@ -1,0 +1,106 @@
+"""Options that several commands share, in rio's words: one spelling, one meaning, one help.
+
+bidx       band numbers from 1: ``1,2,3``
+bounds     ``"left bottom right top"`` in the raster's CRS
+co         GeoTIFF creation options, ``NAME=VALUE``, repeatable
+device     ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``
+json       one JSON object on stdout instead of a table
+overwrite  replace what is there
+seed       the number that all chance starts from
+
+The classes are for options of another name: ``--additional-bidx`` takes ``BandNumbers()``.
+"""
+
+import re
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import click
+
+
+class BandNumbers(click.ParamType[tuple[int, ...]]):
+    """Band numbers from 1, ``1,2,3``: a tuple of int, in the order given."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Return the numbers, or fail with the option's name."""
+        if isinstance(value, tuple):
+            return value
+        words = value.split(",")
+        if not all(re.fullmatch(r"\s*[1-9][0-9]*\s*", word) for word in words):
+            self.fail(f"{value!r} is not a list of band numbers from 1, such as 1,2,3", param, ctx)
+        return tuple(int(word) for word in words)
+
+
+class Bounds(click.ParamType[tuple[float, float, float, float]]):
+    """``"left bottom right top"``, spaces or commas between: a tuple of four floats."""
+
+    name = "l b r t"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float, float]:
+        """Return (left, bottom, right, top), or fail with the option's name."""
+        try:
+            left, bottom, right, top = map(float, re.split(r"[\s,]+", value.strip(" []")))
+        except ValueError:
+            self.fail(f'{value!r} is not four numbers, "left bottom right top"', param, ctx)
+        if not all(map(isfinite, (left, bottom, right, top))):
+            self.fail(f"{value!r} has a number that is not finite", param, ctx)
+        if left >= right or bottom >= top:
+            self.fail(f"{value!r} is empty: left < right and bottom < top", param, ctx)
+        return left, bottom, right, top
+
+
+class Device(click.ParamType[str]):
+    """The name of a device; whether it is there is for the library to say."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or fail with the option's name."""
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+            self.fail(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps", param, ctx)
+        return str(value)
+
+
+def creation_options(
+    ctx: click.Context, param: click.Parameter, pairs: Sequence[str]
+) -> dict[str, str]:
+    """Return {name in lower case: value} of repeated ``NAME=VALUE``; the last one wins."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE", ctx, param)
+        found[name.lower()] = value
+    return found
+
+
+bidx = click.option("-b", "--bidx", type=BandNumbers(), help="Bands of INPUT, from 1: 1,2,3.")
+
+bounds = click.option(
+    "--bounds", type=Bounds(), help='Only this part: "left bottom right top" in the raster\'s CRS.'
+)
+
+co = click.option(
+    "--co",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=creation_options,
+    help="GeoTIFF creation option; may be repeated.",
+)
+
+device = click.option(
+    "--device", type=Device(), default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."
+)
+
+json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+
+seed = click.option("--seed", type=click.IntRange(min=0), help="Where all chance starts from.")

@@ -1,0 +1,135 @@
+"""The only home of training defaults: the command line and the learner read them from here."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, Self
+
+from ..errors import ModelError
+
+__all__ = ["RECIPES", "TrainConfig"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained; the values here are those of the recipe "seamless".
+
+    Parameters
+    ----------
+    recipe : name in `RECIPES`.
+    target : "values" for continuous targets, "classes" for class rasters, "auto" to go by the
+        target's palette.
+    epochs : passes over the training chips.
+    batch_size : chips a step.
+    lr, beta1, beta2 : Adam's step size and decay rates, both networks.
+    flat : share of the epochs at full step size; it falls linearly to zero over the rest.
+    generator, halvings, ngf, norm, dropout : generator's name in the registry and its arguments.
+    test_dropout : whether dropout stays on at prediction, as published.
+    layers, ndf : strided layers of the PatchGAN (3: receptive field 70 px) and its width.
+    pixel_loss, pixel_weight : "l1" or "l2" and its weight beside the adversary; for class targets
+        the weight of the cross-entropy is `class_weight`.
+    gan : adversarial loss, "bce" or "lsgan".
+    augment : "dihedral" (8 flips and turns), "mirror" (left-right) or "none".
+    jitter : px a chip is enlarged by before a random crop of its own size; 0 for none.
+    seed : of weights, order and augmentation.
+    precision : "fp32", "bf16", or "auto" (bf16 where the device has it and the target 8 bits).
+    device : "auto", "cpu", "cuda", "cuda:1", "mps".
+    """
+
+    recipe: str = "seamless"
+    target: str = "auto"
+    epochs: int = 100
+    batch_size: int = 8
+    lr: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    flat: float = 0.5
+    generator: str = "unet"
+    halvings: int = 5
+    ngf: int = 64
+    norm: str = "batch"
+    dropout: float = 0.0
+    test_dropout: bool = False
+    layers: int = 3
+    ndf: int = 64
+    pixel_loss: str = "l1"
+    pixel_weight: float = 100.0
+    class_weight: float = 10.0
+    gan: str = "lsgan"
+    augment: str = "dihedral"
+    jitter: int = 0
+    seed: int = 42
+    precision: str = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse settings no training can have."""
+        for name in ("epochs", "batch_size", "halvings", "ngf", "ndf"):
+            if getattr(self, name) < 1:
+                raise ModelError(f"{name} is {getattr(self, name)}: give at least 1")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ModelError(
+                    f"{name} is {getattr(self, name)!r}: choose one of {', '.join(choices)}"
+                )
+        if not self.lr > 0:
+            raise ModelError(f"lr is {self.lr}: give a number above 0")
+
+    @classmethod
+    def of(cls, recipe: str = "seamless", **changes: Any) -> Self:
+        """Settings of a recipe with some changed; None leaves a setting to the recipe.
+
+        Raises
+        ------
+        ModelError
+            For an unknown recipe or setting.
+
+        Examples
+        --------
+        >>> TrainConfig.of("paper", epochs=10).halvings
+        8
+        """
+        if recipe not in RECIPES:
+            raise ModelError(f"recipe {recipe!r}: choose one of {', '.join(RECIPES)}")
+        given = {name: value for name, value in changes.items() if value is not None}
+        unknown = given.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise ModelError(f"no training setting is called {', '.join(sorted(unknown))}")
+        return replace(cls(recipe=recipe), **{**RECIPES[recipe], **given})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "target": ("auto", "values", "classes"),
+        "norm": ("batch", "instance", "layer", "none"),
+        "pixel_loss": ("l1", "l2"),
+        "gan": ("bce", "lsgan"),
+        "augment": ("dihedral", "mirror", "none"),
+        "precision": ("auto", "fp32", "bf16"),
+    }
+)
+"""What the settings that are names may be."""
+
+RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "seamless": {},
+        # Isola et al. 2017, https://arxiv.org/abs/1611.07004, section 6. Batch norm with the
+        # statistics of a batch of one, at training and at test, is instance norm with affine.
+        "paper": {
+            "epochs": 200,
+            "batch_size": 1,
+            "halvings": 8,
+            "norm": "instance",
+            "dropout": 0.5,
+            "test_dropout": True,
+            "gan": "bce",
+            "augment": "mirror",
+            "jitter": 30,
+        },
+    }
+)
+"""Named sets of settings, as changes of the defaults of `TrainConfig`."""

@@ -1,0 +1,177 @@
+"""The files by which ArcGIS knows a folder as Export Tiles with an additional raster.
+
+Key by key as ArcGIS Pro 3.3 writes them, so that its tools and arcgis.learn open our chips.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..raster import RasterSource
+from .folder import ChipRecord
+from .stats import BandStats
+
+__all__ = ["write_esri_files"]
+
+PLACEHOLDERS = {
+    "Framework": "e.g. TensorFlow, PyTorch, Keras",
+    "ModelConfiguration": "e.g. Pix2Pix",
+    "ModelType": "e.g. ImageClassification, ObjectDetection, ObjectClassification",
+    "ModelFile": "e.g. model.pb",
+    "Description": "e.g. A description of the model",
+}
+"""Keys that Pro leaves for the user to fill in."""
+
+WELL_KNOWN = [
+    *("Red", "Green", "Blue", "NearInfrared", "ShortWaveInfrared", "ShortWaveInfrared_1"),
+    *("ShortWaveInfrared_2", "MiddleInfrared", "LongWaveInfrared", "Thermal", "Panchromatic"),
+    *("CoastalAerosol", "RedEdge", "RedEdge_1", "RedEdge_2", "RedEdge_3", "WaterVapour"),
+    *("Cirrus", "Aerosol", "PseudoRed", "PseudoBlue", "QA"),
+]
+"""Band names that ExtractBands understands."""
+
+
+def write_esri_files(
+    folder: Path,
+    sources: tuple[RasterSource, RasterSource],
+    size: int,
+    records: Sequence[ChipRecord],
+    stats: tuple[BandStats, BandStats],
+) -> None:
+    """Write map.txt, stats.txt, the .emd and the accumulated statistics.
+
+    Parameters
+    ----------
+    folder : the chip folder.
+    sources : input and additional raster; the second on the first one's lattice.
+    size : side of a chip, px.
+    records : the chips that were written, in order.
+    stats : of all their valid pixels, of either raster.
+    """
+    x, y = sources
+    lines = [f"images\\{r.name}.tif images2\\{r.name}.tif \r\n" for r in records]
+    _write(folder / "map.txt", "".join(lines))
+    _write(folder / "stats.txt", _stats_text(len(records), x.count, size))
+    common = _common(sources)
+    emd = {
+        **PLACEHOLDERS,
+        "ImageHeight": size,
+        "ImageWidth": size,
+        "ExtractBands": "e.g. [0, 1, 2]",
+        "DataRange": "e.g. [0, 1]",
+        "ModelPadding": "e.g. 64",
+        "BatchSize": "e.g. 8",
+        "PerProcessGPUMemoryFraction": "e.g. 0.5",
+        "BlackenAroundFeature": False,
+        "IsMultidimensional": False,
+        "CropTileMode": "Fixed_Size",
+        "ImageSpaceUsed": "MAP_SPACE",
+        **common,
+        "AllTilesStats": _all_tiles(x, stats[0]),
+        "AllTilesStats2": _all_tiles(y, stats[1]),
+        "WellKnownBandNames (FYI, these band names can be used in ExtractBands)": WELL_KNOWN,
+    }
+    _write(folder / "esri_model_definition.emd", json.dumps(emd, indent=2))
+    accumulated = {
+        "Version": 1,
+        "NumBands": x.count,
+        "TileSizeX": size,
+        "TileSizeY": size,
+        "NumClasses": 0,
+        "NumTiles": len(records),
+        "NumTilesAsDouble": float(len(records)),
+        "NextTileIndex": int(records[-1].name) + 1,
+        "OutputFeatures": True,
+        **common,
+        "FeatureStats": _feature_stats(),
+        "BandStatsState": _welford(stats[0]),
+        "BandStatsState2": _welford(stats[1]),
+    }
+    _write(folder / "esri_accumulated_stats.json", json.dumps(accumulated, indent=2))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write text as it stands: line ends are part of these formats."""
+    path.write_text(text, encoding="utf-8", newline="")
+
+
+def _stats_text(count: int, bands: int, size: int) -> str:
+    lines = [
+        f"images = {count} *{bands}*{size}*{size}",
+        "",
+        "Class feature statistics:",
+        "features = 0",
+        "features per image = [min = 0, mean = 0.00, max = 0]",
+        "classes = 0",
+    ]
+    return "".join(f"{line}\r\n" for line in lines)
+
+
+def _common(sources: tuple[RasterSource, RasterSource]) -> dict[str, Any]:
+    """Keys that the .emd and the accumulated statistics share."""
+    x, y = sources
+    code = x.frame.crs.to_epsg() or 0
+    cell = {
+        "x": x.frame.res[0],
+        "y": x.frame.res[1],
+        "spatialReference": {"wkid": code, "latestWkid": code},
+    }
+    return {
+        "MetaDataMode": "Export_Tiles",
+        "MinCellSize": cell,
+        "MaxCellSize": cell,
+        "InputRastersProps": _props(x),
+        "InputRastersProps2": _props(y),
+    }
+
+
+def _props(source: RasterSource) -> dict[str, Any]:
+    return {
+        "RasterCount": len(source.paths),
+        "SensorName": "Undefined",
+        "BandNames": _band_names(source),
+    }
+
+
+def _band_names(source: RasterSource) -> list[str]:
+    """Empty for 8-bit colour, which arcgis.learn takes for RGB by that; else what is known."""
+    info = source.info
+    if info.dtype == "uint8" and info.count == 3:
+        return ["", "", ""]
+    names = info.names or ("",) * info.count
+    return [name or f"Band_{i}" for i, name in enumerate(names, 1)]
+
+
+def _all_tiles(source: RasterSource, stats: BandStats) -> list[dict[str, Any]]:
+    rows = zip(
+        _band_names(source),
+        stats.low.tolist(),
+        stats.high.tolist(),
+        stats.mean.tolist(),
+        stats.sd.tolist(),
+        strict=True,
+    )
+    keys = ("BandName", "Min", "Max", "Mean", "StdDev")
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def _welford(stats: BandStats) -> list[dict[str, float]]:
+    """Welford's state as Esri keeps it: the mean is M1, the sd is sqrt(M2 / (Num - 1))."""
+    rows = zip(*(v.tolist() for v in (stats.low, stats.high, stats.mean, stats.m2)), strict=True)
+    return [
+        {"Min": low, "Max": high, "Mean": 0, "StdDev": 0, "M1": m1, "M2": m2, "Num": stats.count}
+        for low, high, m1, m2 in rows
+    ]
+
+
+def _feature_stats() -> dict[str, Any]:
+    return {
+        "NumClasses": 0,
+        "NumImagesTotal": 0,
+        "NumFeaturesTotal": 0,
+        "NumImagesPerClass": [],
+        "NumFeaturesPerClass": [],
+        "NumFeaturesPerImage": {"Min": 0, "Max": 0, "Mean": 0, "Sum": 0, "Count": 0},
+        "FeatureAreaPerClass": [],
+    }

@@ -1,0 +1,244 @@
+"""The chip folder on disk: ArcGIS Pro's Export Tiles, and what it has no key for."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.warp import transform as warp_points
+from rasterio.windows import Window
+
+from ..errors import ChipError
+from ..raster import CHIP, Bands, Frame, RasterSink, RasterSource
+from .chip import Chip
+from .split import Split
+
+__all__ = ["ChipFolder", "ChipRecord", "is_chip_folder", "write_chip", "write_own_files"]
+
+FORMAT = 1
+"""Version of geo_p2p.json."""
+
+OWN = "geo_p2p.json"
+SIDES = ("images", "images2")
+SUFFIXES = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class ChipRecord:
+    """A chip that was written: its name, its window of the input raster, its valid share (0-1)."""
+
+    name: str
+    window: Window
+    valid: float
+
+    def remove(self, folder: Path) -> None:
+        """Remove its files."""
+        for side in SIDES:
+            for suffix in (".tif", ".tfw"):
+                (folder / side / f"{self.name}{suffix}").unlink()
+
+
+def is_chip_folder(folder: Path) -> bool:
+    """Whether a folder holds exported chips, ours or ArcGIS Pro's."""
+    return all((folder / side).is_dir() for side in SIDES)
+
+
+def write_chip(
+    folder: Path, chip: Chip, masks: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+) -> None:
+    """Write both images of a pair as GeoTIFF with world files.
+
+    No nodata value is declared, as in Pro's chips; invalid pixels go into an internal mask.
+    """
+    for side, values, valid in zip(SIDES, (chip.x, chip.y), masks, strict=True):
+        path = folder / side / f"{chip.name}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bands = Bands(len(values), values.dtype.name)
+        with RasterSink(path, chip.frame, bands, profile=CHIP) as sink:
+            sink.write(values, valid=valid)
+        path.with_suffix(".tfw").write_text(_world_file(chip.frame), encoding="ascii", newline="")
+
+
+def _world_file(frame: Frame) -> str:
+    """Return six lines: the affine's columns, and the centre of the upper-left pixel."""
+    t = frame.transform
+    x, y = t * (0.5, 0.5)
+    return "".join(f"{value:.10f}\n" for value in (t.a, t.d, t.b, t.e, x, y))
+
+
+def write_own_files(
+    folder: Path,
+    sources: tuple[RasterSource, RasterSource],
+    settings: Mapping[str, Any],
+    records: Sequence[ChipRecord],
+    split: Split,
+) -> None:
+    """Write ``geo_p2p.json`` and ``chips.geojson``: what Esri's files have no key for."""
+    kept = [part for part in split.parts if part]
+    parts = dict(zip((record.name for record in records), kept, strict=True))
+    frame = sources[0].frame
+    document = {
+        "format": FORMAT,
+        "settings": dict(settings),
+        "input": _describe(sources[0]),
+        "additional": {**_describe(sources[1]), "resampling": sources[1].method},
+        "crs": frame.crs.to_wkt(),
+        "pixel_size": frame.res,
+        "split": {
+            "method": split.method,
+            "val_pct": split.val_pct,
+            "seed": split.seed,
+            "side": split.side,
+            "buffer": split.buffer,
+            "blocks": [block.flatten() for block in split.blocks],
+            "train": [name for name, part in parts.items() if part == "train"],
+            "val": [name for name, part in parts.items() if part == "val"],
+        },
+    }
+    (folder / OWN).write_text(json.dumps(document, indent=2), encoding="utf-8")
+    features = [_feature(record, frame, parts[record.name]) for record in records]
+    collection = {"type": "FeatureCollection", "features": features}
+    (folder / "chips.geojson").write_text(json.dumps(collection), encoding="utf-8")
+
+
+def _describe(source: RasterSource) -> dict[str, Any]:
+    plain = asdict(source.info)
+    if plain["nodata"] is not None and np.isnan(plain["nodata"]):
+        plain["nodata"] = "nan"
+    return {"paths": list(source.paths), "bidx": source.bands, "bands": plain}
+
+
+def _bands(plain: Mapping[str, Any]) -> Bands:
+    """Read what `_describe` wrote about the bands."""
+    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+    fields["colors"] = {int(value): tuple(color) for value, color in plain["colors"].items()}
+    fields["classes"] = {int(value): name for value, name in plain["classes"].items()}
+    if fields["nodata"] is not None:
+        fields["nodata"] = float(fields["nodata"])
+    return Bands(**fields)
+
+
+def _feature(record: ChipRecord, frame: Frame, part: str) -> dict[str, Any]:
+    """One chip as GeoJSON: longitude and latitude on WGS 84 (RFC 7946)."""
+    corners = shapely.segmentize(frame.crop(record.window).polygon, max(frame.res) * 64)
+    xs, ys = shapely.get_coordinates(corners).T
+    points = np.column_stack(warp_points(frame.crs, CRS.from_epsg(4326), xs, ys)).round(8)
+    outline = shapely.orient_polygons(shapely.Polygon(points))  # RFC 7946: counter-clockwise
+    return {
+        "type": "Feature",
+        "geometry": json.loads(shapely.to_geojson(outline)),
+        "properties": {"name": record.name, "split": part, "valid": round(record.valid, 4)},
+    }
+
+
+@dataclass(frozen=True)
+class ChipFolder:
+    """A folder of paired chips to read: ours, or an Export Tiles folder of ArcGIS Pro.
+
+    Parameters
+    ----------
+    path : the folder.
+    names : of the pairs, sorted.
+
+    See `open` for what is checked.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+
+    @classmethod
+    def open(cls, path: str | Path) -> "ChipFolder":
+        """Find the pairs of a folder; they are paired by name.
+
+        Raises
+        ------
+        ChipError
+            If the folder is missing, is not a chip folder, is empty, or an image has no partner.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise ChipError(f"{folder}: no such folder; export chips first")
+        if not is_chip_folder(folder):
+            raise ChipError(f"{folder}: not a chip folder, it lacks images/ and images2/")
+        names = [
+            {file.stem for file in (folder / side).iterdir() if file.suffix.lower() in SUFFIXES}
+            for side in SIDES
+        ]
+        orphans = sorted(names[0] ^ names[1])
+        if orphans:
+            lost = SIDES[1] if orphans[0] in names[0] else SIDES[0]
+            raise ChipError(
+                f"{folder}: {len(orphans)} chips have no partner, the first is {orphans[0]}, "
+                f"missing in {lost}/; export again or remove it"
+            )
+        if not names[0]:
+            raise ChipError(f"{folder}: holds no chips (GeoTIFF) in images/ and images2/")
+        return cls(folder, tuple(sorted(names[0])))
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.names)
+
+    def read(self, name: str) -> Chip:
+        """Read a pair.
+
+        Raises
+        ------
+        ChipError
+            If the two images differ in size.
+        RasterError
+            If one cannot be read.
+        """
+        x, y = (RasterSource(self._file(side, name)) for side in SIDES)
+        if x.frame.shape != y.frame.shape:
+            raise ChipError(
+                f"{self.path}: chip {name} is {x.frame.shape} in images/ and {y.frame.shape} px in "
+                "images2/; export again"
+            )
+        (x_values, x_valid), (y_values, y_valid) = x.read(), y.read()
+        return Chip(x_values, y_values, x_valid & y_valid, x.frame, name)
+
+    def _file(self, side: str, name: str) -> Path:
+        for suffix in SUFFIXES:
+            file = self.path / side / f"{name}{suffix}"
+            if file.exists():
+                return file
+        raise ChipError(f"{self.path}: chip {name} is gone from {side}/")
+
+    @cached_property
+    def own(self) -> Mapping[str, Any] | None:
+        """The content of geo_p2p.json; None for a folder of ArcGIS Pro.
+
+        Raises
+        ------
+        ChipError
+            If it is damaged or of a newer version.
+        """
+        file = self.path / OWN
+        if not file.exists():
+            return None
+        try:
+            document: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            if document["format"] != FORMAT:
+                raise ChipError(f"{file}: written by another version of geo_p2p; update it")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ChipError(f"{file}: is damaged ({error}); export again") from error
+        return document
+
+    @property
+    def split(self) -> Mapping[str, Any] | None:
+        """The split saved with the chips, with names under "train" and "val"; None if none was."""
+        return None if self.own is None else self.own["split"]
+
+    def bands(self) -> tuple[Bands, Bands]:
+        """What the two rasters' bands hold: of the rasters the chips were cut from, if known."""
+        if self.own is not None:
+            return _bands(self.own["input"]["bands"]), _bands(self.own["additional"]["bands"])
+        x, y = (RasterSource(self._file(side, self.names[0])).info for side in SIDES)
+        return x, y

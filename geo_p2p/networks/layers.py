@@ -1,0 +1,164 @@
+"""What the networks share: the normalisations, the last layer, and what a generator promises."""
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from geo_p2p.errors import ModelError
+
+__all__ = [
+    "HEADS",
+    "NORMS",
+    "PER_SAMPLE",
+    "ChannelNorm",
+    "Generator",
+    "LastLayer",
+    "at_least",
+    "choose",
+]
+
+Choice = TypeVar("Choice")
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each pixel.
+
+    Every pixel is normalised by itself, so a tile gives what the whole image gives; the usual
+    layer norm of a convolutional network takes its statistics over space too, and does not.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (batch, channels, rows, cols) along its channels."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def _identity(channels: int) -> nn.Module:
+    return nn.Identity()
+
+
+NORMS: Mapping[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "instance": partial(nn.InstanceNorm2d, affine=True),
+    "layer": ChannelNorm,
+    "none": _identity,
+}
+"""Normalisation by name: called with the number of channels."""
+
+PER_SAMPLE = frozenset({"instance"})
+"""The normalisations that take statistics over the image they are given, in eval mode too."""
+
+HEADS: Mapping[str, Callable[[], nn.Module]] = {"tanh": nn.Tanh, "logits": nn.Identity}
+"""What follows the last layer: "tanh" for values in [-1, 1], "logits" for classes."""
+
+
+def choose(what: str, name: str, choices: Mapping[str, Choice]) -> Choice:
+    """Look a name up in a table of choices.
+
+    Raises
+    ------
+    ModelError
+        The table has no such name; the message lists those it has.
+    """
+    if name not in choices:
+        raise ModelError(f"unknown {what} {name!r}: choose one of {', '.join(sorted(choices))}")
+    return choices[name]
+
+
+def at_least(lowest: int, **values: int) -> None:
+    """Refuse a count below the lowest that makes a network.
+
+    Raises
+    ------
+    ModelError
+        It names the argument.
+    """
+    for name, value in values.items():
+        if value < lowest:
+            raise ModelError(f"{name} is {lowest} or more, got {name}={value}")
+
+
+class LastLayer(nn.Module):
+    """The layer that makes the output, computed in the precision of its own weights.
+
+    Under autocast the rest of a network runs in bfloat16, whose 8 significant bits are coarser
+    than a 16-bit raster; the last layer leaves autocast so that the output is not rounded.
+
+    Parameters
+    ----------
+    layer
+        A convolution or transposed convolution to the output's channels.
+    head
+        A name in `HEADS`.
+    """
+
+    def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d, head: str) -> None:
+        super().__init__()
+        self.layer = layer
+        self.activation = choose("head", head, HEADS)()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (batch, channels, rows, cols) to the output."""
+        device = x.device.type
+        # The meta device, on which networks are counted, has no autocast to leave.
+        autocast = torch.amp.is_autocast_available(device)
+        with torch.autocast(device, enabled=False) if autocast else nullcontext():
+            out: Tensor = self.activation(self.layer(x.to(self.layer.weight.dtype)))
+        return out
+
+
+class Generator(nn.Module):
+    """What every generator promises to those who train it, store it and tile with it.
+
+    Attributes
+    ----------
+    stride : int
+        Pixels. Sides of the input are multiples of it, and so are the origins of tiles.
+    halo : int
+        Pixels, a multiple of the stride. A tile read with this much around its core, in eval
+        mode, gives in its core what the whole image gives there.
+    tile_safe : bool
+        Whether that holds: no statistics are taken over the image given.
+    arguments : dict
+        What the class was called with, ready for JSON; `build_generator` takes it back.
+    """
+
+    def __init__(self, *, stride: int, halo: int, norm: str, arguments: dict[str, Any]) -> None:
+        super().__init__()
+        self.stride = stride
+        self.halo = halo
+        self.tile_safe = norm not in PER_SAMPLE
+        self.arguments = arguments
+
+    def check(self, x: Tensor, smallest: int) -> None:
+        """Refuse an input this network cannot map to an output of the same size.
+
+        Parameters
+        ----------
+        x
+            (batch, in_channels, rows, cols).
+        smallest
+            The shortest side the network can do with, pixels.
+
+        Raises
+        ------
+        ModelError
+            Wrong number of channels, sides that are no multiples of the stride, or too short.
+        """
+        channels = self.arguments["in_channels"]
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise ModelError(
+                f"the generator takes (batch, {channels}, rows, cols), got {tuple(x.shape)}: "
+                f"give it the {channels} bands it was made for"
+            )
+        rows, cols = x.shape[2:]
+        fit = [max(smallest, -(-side // self.stride) * self.stride) for side in (rows, cols)]
+        if fit != [rows, cols]:
+            raise ModelError(
+                f"the generator takes sides that are multiples of {self.stride} px and at least "
+                f"{smallest} px, got {rows} x {cols} (rows x cols): pad to {fit[0]} x {fit[1]}, "
+                f"or cut chips whose size is a multiple of {self.stride}"
+            )

@@ -1,0 +1,160 @@
+"""The residual generator: quarter the image, refine it, bring it back."""
+
+from torch import Tensor, nn
+
+from geo_p2p.networks.layers import NORMS, Generator, LastLayer, at_least, choose
+
+__all__ = ["ResNet"]
+
+
+class ResNet(Generator):
+    """Two halvings, a chain of residual blocks at a quarter of the size, two doublings.
+
+    All the context comes from the blocks, so that the halo grows with them, 8 px each, and the
+    stride stays 4. Convolutions mirror the image at its border where the published network does,
+    at full and at quarter size; at the edge of a tile this stays within the halo.
+
+    Parameters
+    ----------
+    in_channels
+        Bands of the input image.
+    out_channels
+        Bands of the target, or its classes.
+    blocks
+        Residual blocks, 0 or more; 6 for chips of 128 px, 9 for 256 px in the paper.
+    ngf
+        Channels at full size; two and four times as many at half and quarter size.
+    norm
+        "batch", "instance" (statistics of each image: not tile-safe), "layer" (over the channels
+        of each pixel) or "none".
+    dropout
+        Probability within each residual block, 0 to 1.
+    head
+        "tanh" for values in [-1, 1], "logits" for classes.
+
+    Raises
+    ------
+    ModelError
+        An unknown norm or head; blocks below 0, ngf below 1.
+
+    References
+    ----------
+    J. Johnson et al., Perceptual Losses for Real-Time Style Transfer, ECCV 2016,
+    https://arxiv.org/abs/1603.08155; as in J.-Y. Zhu et al., ICCV 2017,
+    https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        blocks: int = 6,
+        ngf: int = 64,
+        norm: str = "batch",
+        dropout: float = 0.0,
+        head: str = "tanh",
+    ) -> None:
+        at_least(0, blocks=blocks)
+        at_least(1, ngf=ngf)
+        choose("norm", norm, NORMS)
+        super().__init__(
+            stride=4,
+            # 8 px for the two 3x3 of a block at quarter size, 11 px for all the rest.
+            halo=8 * blocks + 12,
+            norm=norm,
+            arguments={
+                "in_channels": in_channels,
+                "out_channels": out_channels,
+                "blocks": blocks,
+                "ngf": ngf,
+                "norm": norm,
+                "dropout": dropout,
+                "head": head,
+            },
+        )
+        bias = norm == "none"
+        self.down = nn.Sequential(
+            _mirrored(in_channels, ngf, 7, bias),
+            NORMS[norm](ngf),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(ngf, 2 * ngf, 3, 2, 1, bias=bias),
+            NORMS[norm](2 * ngf),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(2 * ngf, 4 * ngf, 3, 2, 1, bias=bias),
+            NORMS[norm](4 * ngf),
+            nn.ReLU(inplace=True),
+        )
+        self.blocks = nn.Sequential(*(Block(4 * ngf, norm, dropout) for _ in range(blocks)))
+        self.up = nn.Sequential(
+            nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, output_padding=1, bias=bias),
+            NORMS[norm](2 * ngf),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, output_padding=1, bias=bias),
+            NORMS[norm](ngf),
+            nn.ReLU(inplace=True),
+        )
+        self.last = LastLayer(_mirrored(ngf, out_channels, 7, bias=True), head)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate an image.
+
+        Parameters
+        ----------
+        image
+            (batch, in_channels, rows, cols) in [-1, 1]; sides are multiples of 4, at least 8.
+
+        Returns
+        -------
+        Tensor
+            (batch, out_channels, rows, cols): in [-1, 1], or logits.
+
+        Raises
+        ------
+        ModelError
+            Sides that are no multiples of 4 or below 8, or a wrong number of channels.
+        """
+        self.check(image, smallest=8)  # at quarter size a mirror needs two pixels
+        x = self.down(image)  # (B, in, H, W) -> (B, 4 ngf, H/4, W/4)
+        x = self.blocks(x)  # (B, 4 ngf, H/4, W/4)
+        x = self.up(x)  # (B, ngf, H, W)
+        out: Tensor = self.last(x)  # (B, out, H, W)
+        return out
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions whose result is added to what came in.
+
+    Parameters
+    ----------
+    channels
+        Channels in and out.
+    norm
+        A name in `NORMS`.
+    dropout
+        Probability between the two convolutions.
+    """
+
+    def __init__(self, channels: int, norm: str, dropout: float) -> None:
+        super().__init__()
+        bias = norm == "none"
+        self.body = nn.Sequential(
+            _mirrored(channels, channels, 3, bias),
+            NORMS[norm](channels),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            _mirrored(channels, channels, 3, bias),
+            NORMS[norm](channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refine (batch, channels, rows, cols)."""
+        out: Tensor = x + self.body(x)
+        return out
+
+
+def _mirrored(in_channels: int, out_channels: int, size: int, bias: bool) -> nn.Conv2d:
+    """Convolve size x size, keeping the sides, with the image mirrored at its border."""
+    return nn.Conv2d(
+        in_channels, out_channels, size, padding=size // 2, padding_mode="reflect", bias=bias
+    )

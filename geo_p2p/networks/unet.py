@@ -1,0 +1,145 @@
+"""The pix2pix U-Net, for any number of halvings."""
+
+import torch
+from torch import Tensor, nn
+
+from geo_p2p.networks.layers import NORMS, Generator, LastLayer, at_least, choose
+
+__all__ = ["UNet"]
+
+
+class UNet(Generator):
+    """Encoder and decoder of 4x4 convolutions with a skip at every size.
+
+    Each of the n halvings is a convolution (4x4, stride 2, padding 1), each doubling a transposed
+    one; the decoder sees, beside its own features, those of the encoder at the same size. After
+    halving i there are ``ngf * min(2**i, 8)`` channels.
+
+    As published: no norm on the first convolution, and none on the innermost, where a chip of
+    2**n px is down to one pixel and a norm would set it to zero; dropout on the three innermost
+    doublings; a bias on the last layer and, with ``norm="none"``, everywhere.
+
+    For n halvings the stride is 2**n and the halo two strides. The paper's generator is
+    ``halvings=8, norm="batch", dropout=0.5`` left in train mode at test with batch size 1, which
+    is ``norm="instance"``. Its stride is its chip, and a tile needs 512 px around it; 5 halvings
+    need 64.
+
+    Parameters
+    ----------
+    in_channels
+        Bands of the input image.
+    out_channels
+        Bands of the target, or its classes.
+    halvings
+        How often the image is halved, 1 or more.
+    ngf
+        Channels after the first halving.
+    norm
+        "batch", "instance" (statistics of each image: not tile-safe), "layer" (over the channels
+        of each pixel) or "none".
+    dropout
+        Probability in the three innermost doublings, 0 to 1; the paper has 0.5.
+    head
+        "tanh" for values in [-1, 1], "logits" for classes.
+
+    Raises
+    ------
+    ModelError
+        An unknown norm or head; halvings or ngf below 1.
+
+    References
+    ----------
+    P. Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017,
+    https://arxiv.org/abs/1611.07004; dropout sites and innermost norm as in the authors' code,
+    https://github.com/phillipi/pix2pix.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        halvings: int = 5,
+        ngf: int = 64,
+        norm: str = "batch",
+        dropout: float = 0.0,
+        head: str = "tanh",
+    ) -> None:
+        at_least(1, halvings=halvings, ngf=ngf)
+        choose("norm", norm, NORMS)
+        super().__init__(
+            stride=2**halvings,
+            # An edge reaches 2**(n + 1) - 1 px: 2**n down and up again, and the taps beside.
+            halo=2 * 2**halvings,
+            norm=norm,
+            arguments={
+                "in_channels": in_channels,
+                "out_channels": out_channels,
+                "halvings": halvings,
+                "ngf": ngf,
+                "norm": norm,
+                "dropout": dropout,
+                "head": head,
+            },
+        )
+        widths = [ngf * min(2**i, 8) for i in range(halvings)]  # channels after halving i
+        bias = norm == "none"
+
+        self.encoder = nn.ModuleList([nn.Conv2d(in_channels, widths[0], 4, 2, 1, bias=bias)])
+        for i in range(1, halvings):
+            innermost = i == halvings - 1
+            self.encoder.append(
+                nn.Sequential(
+                    nn.LeakyReLU(0.2),  # not in place: the skip keeps what comes in
+                    nn.Conv2d(widths[i - 1], widths[i], 4, 2, 1, bias=bias),
+                    NORMS["none" if innermost else norm](widths[i]),
+                )
+            )
+
+        self.decoder = nn.ModuleList()
+        for i in reversed(range(1, halvings)):
+            innermost = i == halvings - 1  # comes without a skip beside it
+            self.decoder.append(
+                nn.Sequential(
+                    nn.ReLU(inplace=True),
+                    nn.ConvTranspose2d(
+                        widths[i] * (1 if innermost else 2), widths[i - 1], 4, 2, 1, bias=bias
+                    ),
+                    NORMS[norm](widths[i - 1]),
+                    nn.Dropout(dropout if halvings - i <= 3 else 0.0),
+                )
+            )
+
+        self.rectify = nn.ReLU(inplace=True)
+        last = nn.ConvTranspose2d(widths[0] * (2 if halvings > 1 else 1), out_channels, 4, 2, 1)
+        self.last = LastLayer(last, head)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate an image.
+
+        Parameters
+        ----------
+        image
+            (batch, in_channels, rows, cols) in [-1, 1]; sides are multiples of the stride.
+
+        Returns
+        -------
+        Tensor
+            (batch, out_channels, rows, cols): in [-1, 1], or logits.
+
+        Raises
+        ------
+        ModelError
+            Sides that are no multiples of the stride, or a wrong number of channels.
+        """
+        self.check(image, smallest=self.stride)
+        x = image  # (B, in, H, W)
+        skips = []
+        for down in self.encoder:
+            x = down(x)  # halving i: (B, ngf * min(2**i, 8), H / 2**(i+1), W / 2**(i+1))
+            skips.append(x)
+        x = skips.pop()  # (B, 8 ngf, H / 2**n, W / 2**n) for 4 halvings and more
+        for up in self.decoder:
+            x = torch.cat((up(x), skips.pop()), dim=1)  # (B, 2 ngf min(2**i, 8), H / 2**(i+1), ...)
+        out: Tensor = self.last(self.rectify(x))  # (B, 2 ngf, H/2, W/2) -> (B, out, H, W)
+        return out

@@ -1,0 +1,25 @@
+"""Rasters on Earth: where pixels are, what they hold, and the one place that opens files.
+
+`Frame` says where pixels are and needs no file; `Bands` says what they hold; `RasterSource`
+reads values with a mask, warped onto another frame if asked; `RasterSink` writes a GeoTIFF that
+appears only when it is whole; `write_mosaic` turns block files into one Cloud Optimized GeoTIFF.
+"""
+
+from .bands import Bands, read_bands
+from .frame import Frame
+from .mosaic import write_mosaic
+from .sink import CHIP, RASTER, RasterSink, partial_path
+from .source import RESAMPLINGS, RasterSource
+
+__all__ = [
+    "CHIP",
+    "RASTER",
+    "RESAMPLINGS",
+    "Bands",
+    "Frame",
+    "RasterSink",
+    "RasterSource",
+    "partial_path",
+    "read_bands",
+    "write_mosaic",
+]

@@ -1,0 +1,168 @@
+"""Turn block files into one Cloud Optimized GeoTIFF."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.windows import Window
+
+from .bands import Bands
+from .frame import Frame
+from .sink import discard, partial_path, publish, refuse_to_clobber, translated
+
+__all__ = ["write_mosaic"]
+
+GDAL_TYPES = {
+    "uint8": "Byte",
+    "int8": "Int8",
+    "uint16": "UInt16",
+    "int16": "Int16",
+    "uint32": "UInt32",
+    "int32": "Int32",
+    "uint64": "UInt64",
+    "int64": "Int64",
+    "float32": "Float32",
+    "float64": "Float64",
+}
+
+Part = tuple[Path, Window]
+
+
+def write_mosaic(
+    parts: Sequence[Part],
+    path: Path,
+    frame: Frame,
+    bands: Bands,
+    *,
+    overwrite: bool = False,
+    options: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Path:
+    """Put block files together into a Cloud Optimized GeoTIFF.
+
+    Idempotent: it reads the blocks through a VRT and moves the finished file to its place.
+
+    Parameters
+    ----------
+    parts : files and the windows of the frame they fill; together they fill it.
+    path : where the mosaic shall appear.
+    frame, bands : where its pixels are and what they hold.
+    overwrite : whether to replace a file of that name.
+    options : creation options of GDAL's COG driver, over the defaults.
+    tags : metadata items of the file.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    RasterError
+        If the file exists, or cannot be written.
+
+    References
+    ----------
+    https://gdal.org/drivers/raster/cog.html
+    """
+    refuse_to_clobber(path, overwrite)
+    # Means of class numbers or of colours in a palette are other classes.
+    kind = "MODE" if bands.categorical else "AVERAGE"
+    chosen = {
+        "COMPRESS": "DEFLATE",
+        "PREDICTOR": "NO" if bands.categorical else "YES",
+        "BLOCKSIZE": "512",
+        "BIGTIFF": "IF_SAFER",
+        "OVERVIEW_RESAMPLING": kind,
+        "NUM_THREADS": "ALL_CPUS",
+        **{name.upper(): value for name, value in (options or {}).items()},
+    }
+    partial = partial_path(path)
+    vrt = partial.with_suffix(".vrt")
+    try:
+        with translated(path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            vrt.write_text(vrt_of(parts, frame, bands, tags or {}), encoding="utf-8")
+            rasterio.shutil.copy(vrt, partial, driver="COG", **chosen)
+            publish(partial, path)
+    finally:
+        vrt.unlink(missing_ok=True)
+        discard(partial)
+    return path
+
+
+def vrt_of(parts: Sequence[Part], frame: Frame, bands: Bands, tags: Mapping[str, str]) -> str:
+    """Return the XML of a VRT over block files.
+
+    Mask, description, unit, scale, colour interpretation, palette, class names and nodata value
+    are spelled out: a VRT knows of them only what it is told.
+
+    References
+    ----------
+    https://gdal.org/drivers/raster/vrt.html
+    """
+    root = ElementTree.Element(
+        "VRTDataset", rasterXSize=str(frame.width), rasterYSize=str(frame.height)
+    )
+    _child(root, "SRS", frame.crs.to_wkt())
+    _child(root, "GeoTransform", ", ".join(repr(v) for v in frame.transform.to_gdal()))
+    metadata = _child(root, "Metadata")
+    for key, value in tags.items():
+        _child(metadata, "MDI", value, key=key)
+    for index in range(bands.count):
+        band = _child(
+            root, "VRTRasterBand", dataType=GDAL_TYPES[bands.dtype], band=str(index + 1)
+        )
+        _describe(band, bands, index)
+        _add_sources(band, parts, str(index + 1))
+    if bands.nodata is None:
+        mask = _child(_child(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+        _add_sources(mask, parts, "mask,1")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _describe(element: ElementTree.Element, bands: Bands, index: int) -> None:
+    """Spell out one band of ``bands``."""
+    for tag, values in (
+        ("Description", bands.names),
+        ("UnitType", bands.units),
+        ("Scale", bands.scales),
+        ("Offset", bands.offsets),
+    ):
+        if values and values[index] not in ("", None):
+            _child(element, tag, str(values[index]))
+    if bands.nodata is not None:
+        nodata = "nan" if np.isnan(bands.nodata) else repr(bands.nodata)
+        _child(element, "NoDataValue", nodata)
+    if bands.interp:
+        _child(element, "ColorInterp", bands.interp[index].capitalize())
+    if bands.colors:
+        table = _child(element, "ColorTable")
+        for value in range(max(bands.colors) + 1):
+            red, green, blue, alpha = map(str, bands.colors.get(value, (0, 0, 0, 255)))
+            _child(table, "Entry", c1=red, c2=green, c3=blue, c4=alpha)
+    if bands.classes:
+        names = _child(element, "CategoryNames")
+        for value in range(max(bands.classes) + 1):
+            _child(names, "Category", bands.classes.get(value, ""))
+
+
+def _add_sources(element: ElementTree.Element, parts: Sequence[Part], band: str) -> None:
+    """Lay the block files side by side in a VRT band."""
+    for path, window in parts:
+        source = _child(element, "SimpleSource")
+        _child(source, "SourceFilename", str(path.absolute()), relativeToVRT="0")
+        _child(source, "SourceBand", band)
+        size = {"xSize": str(window.width), "ySize": str(window.height)}
+        _child(source, "SrcRect", xOff="0", yOff="0", **size)
+        _child(source, "DstRect", xOff=str(window.col_off), yOff=str(window.row_off), **size)
+
+
+def _child(
+    parent: ElementTree.Element, tag: str, text: str = "", **attributes: Any
+) -> ElementTree.Element:
+    element = ElementTree.SubElement(parent, tag, attributes)
+    element.text = text
+    return element

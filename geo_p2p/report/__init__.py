@@ -1,0 +1,21 @@
+"""What a run shows: pictures of rasters, panels of them, curves. Arrays in, PNG files out.
+
+Pictures are arrays of shape (rows, cols, 4), uint8, straight alpha. Figures are made with
+matplotlib's `Figure` alone: pyplot keeps every figure alive and picks a window system, and a
+library has no business with either.
+"""
+
+from .curves import loss_curves
+from .files import save_figure
+from .panels import panel
+from .pictures import as_picture, robust_limits
+from .strip import triptych
+
+__all__ = [
+    "as_picture",
+    "loss_curves",
+    "panel",
+    "robust_limits",
+    "save_figure",
+    "triptych",
+]

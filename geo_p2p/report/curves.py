@@ -1,0 +1,131 @@
+"""The curves of a training."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from ..errors import GeoP2PError
+from .style import DPI, FAINT, INK, LINE, PAPER
+
+History: TypeAlias = Sequence[Mapping[str, float | None]]
+
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+_ORANGE, _BLUE, _GREEN = "#d55e00", "#0072b2", "#009e73"
+_GRID = "#e5e7eb"
+
+_ADVERSARIES = {
+    "total_gen_loss": ("generator, total", _ORANGE, "-"),
+    "fake_d_real_class_loss": ("generator, adversarial", _ORANGE, ":"),
+    "total_disc_loss": ("discriminator, total", _BLUE, "-"),
+    "real_d_loss": ("discriminator, real", _BLUE, "--"),
+    "fake_d_loss": ("discriminator, translated", _BLUE, ":"),
+}
+_LIKENESS = {
+    "l1_loss": ("training", _ORANGE, "-"),
+    "valid_l1_loss": ("validation", _BLUE, "-"),
+    "valid_l1": ("validation", _BLUE, "-"),
+}
+_MEASURES = {"psnr": "PSNR in dB", "ssim": "SSIM", "hp_l1": "HP-L1", "miou": "mean IoU"}
+
+
+def loss_curves(history: History) -> Figure:
+    """Return the losses and the validation measures of a training, epoch by epoch.
+
+    Left, generator against discriminator; right, the distance to the truth (L1) in training and
+    validation. Every further ``valid_*`` of the history has its own axes below. A value that is
+    missing, None or not finite is left out, and its neighbours are joined: validation may be
+    rarer than epochs.
+
+    Parameters
+    ----------
+    history
+        One dict an epoch: ``total_gen_loss``, ``fake_d_real_class_loss``, ``l1_loss``,
+        ``total_disc_loss``, ``real_d_loss``, ``fake_d_loss`` and ``valid_*``. Other keys are not
+        drawn.
+
+    Returns
+    -------
+    Figure
+        Two axes, and one for each further measure.
+
+    Raises
+    ------
+    GeoP2PError
+        If the history is empty.
+    """
+    if not history:
+        raise GeoP2PError("no epoch has been trained: there is no history to draw")
+    names = dict.fromkeys(name for epoch in history for name in epoch)
+    further = [name for name in names if _is_measure(name, history)]
+    lines = math.ceil((2 + len(further)) / 2)
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.05, hspace=0.06)
+    figure = Figure(figsize=(10, 3.75 * lines), dpi=DPI, layout=layout, facecolor=PAPER)
+    axes = [figure.add_subplot(lines, 2, number + 1) for number in range(2 + len(further))]
+    _draw(axes[0], "Generator against discriminator", history, _ADVERSARIES)
+    _draw(axes[1], "Distance to the truth (L1)", history, _LIKENESS)
+    for each, name in zip(axes[2:], further, strict=True):
+        measure = name.removeprefix("valid_")
+        title = _MEASURES.get(measure, measure.replace("_", " "))
+        _draw(each, f"{title} (validation)", history, {name: (title, _GREEN, "-")})
+    return figure
+
+
+def _is_measure(name: str, history: History) -> bool:
+    """Tell whether a key of the history has axes of its own."""
+    measure = name.removeprefix("valid_")
+    if measure == name or name in _LIKENESS or measure in _ADVERSARIES:
+        return False
+    return bool(np.isfinite(_values(history, name)).any())
+
+
+def _draw(
+    axes: Axes, title: str, history: History, styles: Mapping[str, tuple[str, str, str]]
+) -> None:
+    """Draw the curves of `styles` that the history holds, and their twins in validation."""
+    epochs = np.arange(1, len(history) + 1)
+    for name, (label, color, line) in styles.items():
+        twin = (f"valid_{name}", f"{label} (validation)", 0.4)
+        for key, text, opacity in ((name, label, 1.0), twin):
+            values = _values(history, key)
+            known = np.isfinite(values)
+            if not known.any():
+                continue
+            axes.plot(
+                epochs[known], values[known], line, label=text, color=color, alpha=opacity,
+                linewidth=1.6, marker="o" if known.sum() <= 12 else "", markersize=3.5,
+            )  # fmt: skip
+    _tidy(axes, title, len(epochs))
+
+
+def _values(history: History, key: str) -> NDArray[np.float64]:
+    """Return the values of one key, one an epoch, NaN where there is none."""
+    return np.array([epoch.get(key) for epoch in history], dtype=np.float64)
+
+
+def _tidy(axes: Axes, title: str, epochs: int) -> None:
+    """Give axes a title, a faint grid, whole epochs, a legend, and a log scale where it helps."""
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
+    axes.set_xlabel("epoch", color=FAINT)
+    axes.margins(x=0.02)
+    axes.set_xlim(*((0, 2) if epochs == 1 else (None, None)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
+    values = np.concatenate([np.asarray(line.get_ydata()) for line in axes.lines] or [np.ones(1)])
+    if values.min() > 0 and values.max() > 20 * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="y", color=_GRID)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(LINE)
+    axes.tick_params(colors=FAINT)
+    if len(axes.lines) > 1:
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK)
