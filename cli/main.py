@@ -8,6 +8,7 @@ An exception of any other kind is a bug and keeps its traceback.
 """
 
 import logging
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -62,14 +63,15 @@ class Commands(click.Group):
 class Messages(logging.Handler):
     """Log records as plain lines on whatever is stderr at the moment.
 
-    A progress bar takes the place of ``sys.stderr`` while it is shown; a handler that keeps
-    the first stream it saw would write across it.
+    A progress bar takes the place of ``sys.stderr`` while it is shown, to print lines above
+    itself. A handler that keeps the first stream it saw, or ``click.echo``, which looks for the
+    stream beneath, would write across the bar.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; name the level from a warning up."""
         prefix = f"{record.levelname.title()}: " if record.levelno >= logging.WARNING else ""
-        click.echo(prefix + self.format(record), err=True)
+        sys.stderr.write(f"{prefix}{self.format(record)}\n")
 
 
 def configure_logging(verbosity: int) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geo_p2p.errors import ModelError
+from .errors import ModelError
 
 __all__ = [
     "FILL",
@@ -105,7 +105,7 @@ def cross_entropy(logits: Tensor, onehot: Tensor, valid: Tensor) -> Tensor:
     Tensor
         A scalar in nats, 0 or more; 0, with a gradient of 0, when no pixel counts.
     """
-    onehot = fill(onehot.float(), valid)
+    onehot = fill(onehot, valid)
     known = onehot.sum(dim=1, keepdim=True) > 0  # (B, 1, H, W)
     log_p = F.log_softmax(fill(logits.float(), known), dim=1)
     return _mean(-(onehot * log_p).sum(dim=1, keepdim=True), known)

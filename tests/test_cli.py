@@ -1,12 +1,14 @@
 """The frame of the command line: commands, exit codes, streams, shared options, output."""
 
 import ast
+import io
 import json
 import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +17,8 @@ import click
 import numpy as np
 import pytest
 from rasterio.transform import from_origin
+from rich.console import Console
+from rich.file_proxy import FileProxy
 
 from geo_p2p.cli import options, output
 from geo_p2p.cli.main import COMMANDS, main
@@ -284,7 +288,7 @@ def bar(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         with output.progress("Predicting") as report:
             for done in range(1, 4):
                 report(done, 3)
-                click.echo(f"block {done}")
+                sys.stdout.write(f"block {done}\n")
             logging.getLogger("geo_p2p").warning("slow")
 
     return body
@@ -297,6 +301,18 @@ def test_progress_stays_on_stderr_and_leaves_stdout_alone(runner, command, monke
     assert "Predicting" in ran.stderr
     assert "3/3" in ran.stderr
     assert "Warning: slow" in ran.stderr
+
+
+def test_the_log_goes_through_the_progress_bar_that_is_shown(runner, command) -> None:
+    lines = io.StringIO()
+
+    def body() -> None:
+        with redirect_stderr(FileProxy(Console(file=lines), sys.stderr)):
+            logging.getLogger("geo_p2p").warning("slow")
+
+    command(body)
+    assert runner("probe").stderr == ""
+    assert lines.getvalue() == "Warning: slow\n"
 
 
 def test_quiet_shows_no_progress(runner, command, monkeypatch) -> None:

@@ -26,9 +26,7 @@ def grids(draw: st.DrawFn) -> TileGrid:
 @st.composite
 def windows_in(draw: st.DrawFn, height: int, width: int) -> Window:
     row, col = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
-    return Window(
-        col, row, draw(st.integers(1, width - col)), draw(st.integers(1, height - row))
-    )
+    return Window(col, row, draw(st.integers(1, width - col)), draw(st.integers(1, height - row)))
 
 
 def random_image(grid, dtype=np.float32):
@@ -97,9 +95,7 @@ def test_a_part_equals_the_same_part_of_the_whole(data):
     blend = data.draw(st.sampled_from(["crop", "feather"]))
     rng = np.random.default_rng(0)
     arrays = {
-        (tile.row, tile.col): rng.normal(
-            size=(1, tile.window.height, tile.window.width)
-        )
+        (tile.row, tile.col): rng.normal(size=(1, tile.window.height, tile.window.width))
         for tile in grid
     }
     whole = assemble(grid, (arrays[t.row, t.col] for t in grid), blend)
@@ -197,9 +193,7 @@ def periodic_local_operator(image, stride, halo):
     total = np.zeros_like(image)
     for row in (-halo, 0, halo):
         for col in (-halo, 0, halo):
-            total += np.roll(image, (row, col), (-2, -1)) * (
-                1 + (row > 0) + 2 * (col > 0)
-            )
+            total += np.roll(image, (row, col), (-2, -1)) * (1 + (row > 0) + 2 * (col > 0))
     return total * phase
 
 

@@ -56,7 +56,7 @@ def alive(net: Generator) -> Generator:
     hook = last.register_forward_hook(lambda _, __, out: sizes.append(float(out.std())))
     net(noise(side, side))
     hook.remove()
-    last.weight.mul_(0.5 / sizes[0])
+    last.weight.mul_(0.25 / sizes[0])
     return net
 
 
@@ -80,13 +80,14 @@ def test_tiles_read_with_the_halo_give_the_whole_image(
 ) -> None:
     net = alive(build_generator(name, 3, 2, **arguments))
     assert net.tile_safe
-    core = max(net.stride, 32)
-    rows = -(-2 * net.halo // core) * core + core  # some tiles see no border at all
+    core = net.halo + net.stride
+    rows = 2 * core + net.halo + net.stride  # the tile in the middle sees no border at all
     image = noise(rows, rows + core, seed=9)
     with torch.no_grad():
         whole = net(image)
     assert whole.std() > 0.1
     assert (tiled(net, image, core, net.halo) - whole).abs().max() < 5e-6
+    assert (tiled(net, image, core, net.halo - net.stride) - whole).abs().max() > 5e-6
     assert (tiled(net, image, core, 0) - whole).abs().max() > 1e-2
 
 
@@ -135,10 +136,12 @@ class Excite(nn.Module):
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_instance_norm_is_found_to_be_global(name: str) -> None:
-    net = build_generator(name, 3, 1, norm="instance", ngf=4)
-    assert not net.tile_safe
-    assert required_halo(net, net.stride, 3, max_halo=256) is None
-    assert total_stride(net, 3, max_halo=256, max_stride=64) is None
+    safe = build_generator(name, 3, 1, norm="batch", ngf=2)
+    net = build_generator(name, 3, 1, norm="instance", ngf=2)
+    assert (safe.tile_safe, net.tile_safe) == (True, False)
+    assert required_halo(safe, safe.stride, 3, max_halo=64) is not None
+    assert required_halo(net, net.stride, 3, max_halo=64) is None
+    assert total_stride(net, 3, max_halo=64, max_stride=32) is None
 
 
 @pytest.mark.parametrize("layer", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), Excite()])
@@ -164,7 +167,7 @@ def test_none_says_that_the_halo_is_beyond_the_one_asked_for() -> None:
 # ------------------------------------------------------------------ the probes on any module
 
 
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(
     st.lists(st.tuples(st.sampled_from([1, 3, 5]), st.integers(1, 3)), min_size=1, max_size=3),
     st.integers(0, 2),

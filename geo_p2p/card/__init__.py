@@ -3,8 +3,18 @@
 Nothing here knows of rasters, files or networks; everything goes to JSON and comes back equal.
 """
 
-from .config import RECIPES, TrainConfig
-from .model import ModelCard
-from .scaling import FILL, Category, Scaling
+from geo_p2p.card.config import RECIPES, TrainConfig
+from geo_p2p.card.fit import fit_scaling
+from geo_p2p.card.model import ModelCard
+from geo_p2p.card.scaling import FILL, Category, Scaling, range_of
 
-__all__ = ["FILL", "RECIPES", "Category", "ModelCard", "Scaling", "TrainConfig"]
+__all__ = [
+    "FILL",
+    "RECIPES",
+    "Category",
+    "ModelCard",
+    "Scaling",
+    "TrainConfig",
+    "fit_scaling",
+    "range_of",
+]

@@ -1,11 +1,12 @@
 """The only home of training defaults: the command line and the learner read them from here."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Self
 
-from ..errors import ModelError
+from geo_p2p.errors import ModelError
 
 __all__ = ["RECIPES", "TrainConfig"]
 
@@ -34,6 +35,11 @@ class TrainConfig:
     seed : of weights, order and augmentation.
     precision : "fp32", "bf16", or "auto" (bf16 where the device has it and the target 8 bits).
     device : "auto", "cpu", "cuda", "cuda:1", "mps".
+
+    Raises
+    ------
+    ModelError
+        For a setting no training can have.
     """
 
     recipe: str = "seamless"
@@ -64,9 +70,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings no training can have."""
-        for name in ("epochs", "batch_size", "halvings", "ngf", "ndf"):
-            if getattr(self, name) < 1:
-                raise ModelError(f"{name} is {getattr(self, name)}: give at least 1")
+        for name, (least, most) in LIMITS.items():
+            if not least <= getattr(self, name) <= most:
+                extent = f"at least {least}" if most == math.inf else f"{least} to {most}"
+                raise ModelError(f"{name} is {getattr(self, name)}: give {extent}")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ModelError(
@@ -102,8 +109,31 @@ class TrainConfig:
         return asdict(self)
 
 
+RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "seamless": MappingProxyType({}),
+        # Isola et al. 2017, https://arxiv.org/abs/1611.07004, section 6. Batch norm with the
+        # statistics of a batch of one, at training and at test, is instance norm with affine.
+        "paper": MappingProxyType(
+            {
+                "epochs": 200,
+                "batch_size": 1,
+                "halvings": 8,
+                "norm": "instance",
+                "dropout": 0.5,
+                "test_dropout": True,
+                "gan": "bce",
+                "augment": "mirror",
+                "jitter": 30,
+            }
+        ),
+    }
+)
+"""Named sets of settings, as changes of the defaults of `TrainConfig`."""
+
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        "recipe": tuple(RECIPES),
         "target": ("auto", "values", "classes"),
         "norm": ("batch", "instance", "layer", "none"),
         "pixel_loss": ("l1", "l2"),
@@ -114,22 +144,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """What the settings that are names may be."""
 
-RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "seamless": {},
-        # Isola et al. 2017, https://arxiv.org/abs/1611.07004, section 6. Batch norm with the
-        # statistics of a batch of one, at training and at test, is instance norm with affine.
-        "paper": {
-            "epochs": 200,
-            "batch_size": 1,
-            "halvings": 8,
-            "norm": "instance",
-            "dropout": 0.5,
-            "test_dropout": True,
-            "gan": "bce",
-            "augment": "mirror",
-            "jitter": 30,
-        },
-    }
+LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {name: (1, math.inf) for name in ("epochs", "batch_size", "halvings", "ngf", "layers", "ndf")}
+    | {name: (0, math.inf) for name in ("pixel_weight", "class_weight", "jitter", "seed")}
+    | {name: (0, 1) for name in ("beta1", "beta2", "flat", "dropout")}
 )
-"""Named sets of settings, as changes of the defaults of `TrainConfig`."""
+"""Smallest and largest number a setting may be."""

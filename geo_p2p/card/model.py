@@ -1,11 +1,12 @@
 """All that weights need to be used again."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from ..errors import ModelError
-from .scaling import Scaling
+from geo_p2p.card.scaling import Scaling
+from geo_p2p.errors import ModelError
 
 __all__ = ["ModelCard"]
 
@@ -30,6 +31,11 @@ class ModelCard:
     crs : name of that CRS.
     metrics : scores on the validation part, by name.
     provenance : how it came about: settings, versions, split, seed.
+
+    Raises
+    ------
+    ModelError
+        For a size or stride below one pixel, or a negative halo.
     """
 
     input: Scaling
@@ -47,8 +53,18 @@ class ModelCard:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse a network that cannot be."""
+        if self.size < 1 or self.stride < 1 or self.halo < 0:
+            raise ModelError(
+                f"chips of {self.size} px, a stride of {self.stride} px and a halo of {self.halo} "
+                "px: give at least 1, 1 and 0"
+            )
+
     def to_emd(self, name: str, weights: str) -> dict[str, Any]:
         """Return the .emd of a model: Esri's keys where they mean the same, ours under "geo_p2p".
+
+        A score that is NaN or infinite becomes null, because JSON has no number for it.
 
         Parameters
         ----------
@@ -78,8 +94,8 @@ class ModelCard:
                 "test_dropout": self.test_dropout,
                 "pixel_size": self.pixel_size,
                 "crs": self.crs,
-                "metrics": dict(self.metrics),
-                "provenance": dict(self.provenance),
+                "metrics": _finite(self.metrics),
+                "provenance": _finite(self.provenance),
             },
         }
 
@@ -92,6 +108,8 @@ class ModelCard:
         ModelError
             If it is the .emd of a chip folder or of another framework, or of a newer format.
         """
+        if not isinstance(emd, Mapping):
+            raise ModelError("the model's .emd is damaged: it is no JSON object")
         if "MetaDataMode" in emd:
             raise ModelError("this .emd describes exported chips, not a model")
         if emd.get("Framework") != "geo_p2p":
@@ -103,14 +121,25 @@ class ModelCard:
             own = dict(emd["geo_p2p"])
             if own.pop("format") != FORMAT:
                 raise ModelError("the model was written by another version of geo_p2p; update it")
-            size = own["pixel_size"]
+            size = own.pop("pixel_size")
             return cls(
                 size=emd["ImageHeight"],
                 input=Scaling.from_json(own.pop("input")),
                 target=Scaling.from_json(own.pop("target")),
                 bands=tuple(own.pop("bands")),
-                pixel_size=None if own.pop("pixel_size") is None else (size[0], size[1]),
+                pixel_size=None if size is None else (size[0], size[1]),
                 **own,
             )
-        except (KeyError, TypeError) as error:
-            raise ModelError(f"the model's .emd is damaged: {error} is missing or wrong") from error
+        except KeyError as error:
+            raise ModelError(f"the model's .emd is damaged: {error} is missing") from error
+        except (TypeError, ValueError, IndexError) as error:
+            raise ModelError(f"the model's .emd is damaged ({error})") from error
+
+
+def _finite(value: Any) -> Any:
+    """Copy plain data with None for every number that JSON cannot write."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

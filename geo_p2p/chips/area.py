@@ -9,8 +9,8 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
 from rasterio.warp import transform as warp_points
 
-from ..errors import ChipError
-from ..raster import Frame
+from geo_p2p.errors import ChipError
+from geo_p2p.raster import Frame
 
 __all__ = ["read_area"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..raster import Frame
+from geo_p2p.raster import Frame
 
 __all__ = ["Chip"]
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..raster import RasterSource
-from .folder import ChipRecord
-from .stats import BandStats
+from geo_p2p.chips.folder import ChipRecord
+from geo_p2p.chips.stats import BandStats
+from geo_p2p.raster import RasterSource
 
 __all__ = ["write_esri_files"]
 

@@ -10,15 +10,15 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ..errors import ChipError, GridError
-from ..grid import Tile, TileGrid
-from ..raster import RasterSource
-from .area import read_area
-from .chip import Chip
-from .esri import write_esri_files
-from .folder import ChipRecord, is_chip_folder, write_chip, write_own_files
-from .split import Split, split_territory
-from .stats import BandStats
+from geo_p2p.chips.area import read_area
+from geo_p2p.chips.chip import Chip
+from geo_p2p.chips.esri import write_esri_files
+from geo_p2p.chips.folder import ChipRecord, is_chip_folder, write_chip, write_own_files
+from geo_p2p.chips.split import Split, split_territory
+from geo_p2p.chips.stats import BandStats
+from geo_p2p.errors import ChipError, GridError
+from geo_p2p.grid import Tile, TileGrid
+from geo_p2p.raster import RasterSource
 
 __all__ = ["ExportConfig", "export_chips"]
 
@@ -155,7 +155,9 @@ def _make_room(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not overwrite:
         raise ChipError(f"{folder}: exists already; choose another name or say overwrite")
     if folder.exists() and not is_chip_folder(folder):
-        raise ChipError(f"{folder}: is not a chip folder, so it is not replaced; remove it yourself")
+        raise ChipError(
+            f"{folder}: is not a chip folder, so it is not replaced; remove it yourself"
+        )
     if not folder.absolute().parent.is_dir():
         raise ChipError(f"{folder}: its parent folder does not exist; make it first")
 

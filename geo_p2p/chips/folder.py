@@ -14,10 +14,10 @@ from rasterio.crs import CRS
 from rasterio.warp import transform as warp_points
 from rasterio.windows import Window
 
-from ..errors import ChipError
-from ..raster import CHIP, Bands, Frame, RasterSink, RasterSource
-from .chip import Chip
-from .split import Split
+from geo_p2p.chips.chip import Chip
+from geo_p2p.chips.split import Split
+from geo_p2p.errors import ChipError
+from geo_p2p.raster import CHIP, Bands, Frame, RasterSink, RasterSource
 
 __all__ = ["ChipFolder", "ChipRecord", "is_chip_folder", "write_chip", "write_own_files"]
 
@@ -116,7 +116,7 @@ def _describe(source: RasterSource) -> dict[str, Any]:
 
 def _bands(plain: Mapping[str, Any]) -> Bands:
     """Read what `_describe` wrote about the bands."""
-    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
     fields["colors"] = {int(value): tuple(color) for value, color in plain["colors"].items()}
     fields["classes"] = {int(value): name for value, name in plain["classes"].items()}
     if fields["nodata"] is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from ..errors import ChipError
+from geo_p2p.errors import ChipError
 
 __all__ = ["METHODS", "Split", "split_territory"]
 

@@ -16,9 +16,9 @@ One law binds them to the image they cut::
 Windows are `rasterio.windows.Window` with int fields: (column, row, width, height) in pixels.
 """
 
-from .blocks import Block, BlockPlan
-from .tiles import Tile, TileGrid, assemble
-from .windows import overlap_of, span_window
+from geo_p2p.grid.blocks import Block, BlockPlan
+from geo_p2p.grid.tiles import Tile, TileGrid, assemble
+from geo_p2p.grid.windows import intersection, overlap_of, span_window
 
 __all__ = [
     "Block",
@@ -26,6 +26,7 @@ __all__ = [
     "Tile",
     "TileGrid",
     "assemble",
+    "intersection",
     "overlap_of",
     "span_window",
 ]

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from ..errors import GridError
-from .windows import Span, overlap_of, span_window
+from geo_p2p.errors import GridError
+from geo_p2p.grid.windows import Span, overlap_of, span_window
 
 __all__ = ["Block", "BlockPlan"]
 
@@ -30,12 +30,8 @@ class Block:
 
     def extend(self, array: NDArray[Any]) -> NDArray[Any]:
         """Reflect an array over ``read`` (..., rows, cols) out to the shape of ``tile``."""
-        rows = _folded(
-            self.tile.row_off, self.tile.height, self.read.row_off, self.read.height
-        )
-        cols = _folded(
-            self.tile.col_off, self.tile.width, self.read.col_off, self.read.width
-        )
+        rows = _folded(self.tile.row_off, self.tile.height, self.read.row_off, self.read.height)
+        cols = _folded(self.tile.col_off, self.tile.width, self.read.col_off, self.read.width)
         return array[..., rows[:, None], cols[None, :]]
 
     def crop(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -44,7 +40,7 @@ class Block:
 
 
 def _folded(start: int, length: int, first: int, count: int) -> NDArray[np.intp]:
-    """Indices into [first, first + count) for ``length`` pixels from ``start``, mirrored at its ends.
+    """Indices for ``length`` pixels from ``start``, mirrored at the ends of [first, first + count).
 
     A triangle wave: the mirror bounces as often as needed, so an image smaller than the halo is
     fine. The ends of a read window are either ends of the image, where this is the reflection
@@ -137,9 +133,7 @@ class BlockPlan(Sequence[Block]):
         row, col = divmod(index % len(self), self.counts[1])
         down = self._spans(row, self.height)
         across = self._spans(col, self.width)
-        return Block(
-            row, col, *(span_window(r, c) for r, c in zip(down, across, strict=True))
-        )
+        return Block(row, col, *(span_window(r, c) for r, c in zip(down, across, strict=True)))
 
     def __iter__(self) -> Iterator[Block]:
         """Iterate row-major."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from ..errors import GridError
-from .windows import Span, intersection, overlap_of, span_window
+from geo_p2p.errors import GridError
+from geo_p2p.grid.windows import Span, intersection, overlap_of, span_window
 
 __all__ = ["Axis", "Tile", "TileGrid", "assemble"]
 
@@ -68,9 +68,7 @@ class TileGrid(Sequence[Tile]):
     def __post_init__(self) -> None:
         """Refuse grids that cannot exist."""
         if min(self.height, self.width) < 1:
-            raise GridError(
-                f"image of {self.height} x {self.width} px: nothing to tile"
-            )
+            raise GridError(f"image of {self.height} x {self.width} px: nothing to tile")
         if self.size < 1:
             raise GridError(f"tile size {self.size} px: give at least 1")
         if not 0 <= self.overlap < self.size:
@@ -169,11 +167,7 @@ class Axis:
         ]
         # The shifted-back last tile can start before its lattice position.
         last = self.count - 1
-        if (
-            last not in touched
-            and self.span(last)[0] < stop
-            and self.span(last)[1] > start
-        ):
+        if last not in touched and self.span(last)[0] < stop and self.span(last)[1] > start:
             touched.append(last)
         return range(touched[0], touched[-1] + 1) if touched else range(0)
 
@@ -200,9 +194,7 @@ def _feather(axis: Axis, index: int) -> NDArray[np.float64]:
     for other in axis.touching(start, stop):
         begin, end = axis.span(other)
         low, high = max(start, begin), min(stop, end)
-        total[low - start : high - start] += axis.hann(other)[
-            low - begin : high - begin
-        ]
+        total[low - start : high - start] += axis.hann(other)[low - begin : high - begin]
     return axis.hann(index) / total
 
 

@@ -3,9 +3,9 @@
 ::
 
     net = initialise(build_generator("unet", 3, 1, halvings=5), torch.Generator().manual_seed(0))
-    net.stride, net.halo, net.tile_safe              # 32, 64, True
-    build_generator("unet", **net.arguments)         # the same architecture again
-    required_halo(net, net.stride, in_channels=3)    # 63: measured, not believed
+    net.stride, net.halo, net.tile_safe  # 32, 64, True
+    build_generator("unet", **net.arguments)  # the same architecture again
+    required_halo(net, net.stride, in_channels=3)  # 63: measured, not believed
 """
 
 import inspect
@@ -14,13 +14,13 @@ from typing import Any
 
 from torch import nn
 
-from geo_p2p.errors import ModelError
-from geo_p2p.networks.layers import Generator, choose
-from geo_p2p.networks.patchgan import PatchGAN
-from geo_p2p.networks.probe import receptive_field, required_halo, total_stride
-from geo_p2p.networks.resnet import ResNet
-from geo_p2p.networks.unet import UNet
-from geo_p2p.networks.weights import calibrate_batch_norm, initialise
+from ..errors import ModelError
+from .layers import Generator, choose
+from .patchgan import PatchGAN
+from .probe import receptive_field, required_halo, total_stride
+from .resnet import ResNet
+from .unet import UNet
+from .weights import calibrate_batch_norm, initialise
 
 __all__ = [
     "DISCRIMINATORS",

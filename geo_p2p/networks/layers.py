@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from geo_p2p.errors import ModelError
+from ..errors import ModelError
 
 __all__ = [
     "HEADS",

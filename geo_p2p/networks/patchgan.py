@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from geo_p2p.errors import ModelError
-from geo_p2p.networks.layers import NORMS, at_least, choose
+from ..errors import ModelError
+from .layers import NORMS, at_least, choose
 
 __all__ = ["PatchGAN"]
 

@@ -22,7 +22,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from geo_p2p.errors import GeoP2PError, ModelError
+from ..errors import GeoP2PError, ModelError
 
 __all__ = ["receptive_field", "required_halo", "total_stride"]
 
@@ -188,7 +188,8 @@ def _reach(
     """Count the pixels that NaN cross an edge by, forward or backward along an axis."""
     image = _strip(in_channels, 2 * far, stride, axis)
     image.narrow(axis, 0 if forward else far, far).fill_(torch.nan)
-    hit = torch.isnan(_translate(net, image)).amax(dim=(0, 1, _ROWS + _COLS - axis))  # (2 * far,)
+    other = _ROWS + _COLS - axis
+    hit = torch.isnan(_translate(net, image)).amax(dim=(0, 1, other))  # (2 * far,)
     beyond = hit[far:] if forward else hit[:far].flip(0)
     touched = torch.nonzero(beyond).flatten()
     return int(touched[-1]) + 1 if len(touched) else 0
@@ -201,15 +202,14 @@ def _follows(net: nn.Module, in_channels: int, shift: int, max_halo: int, axis: 
     stride, even where the weights of the deepest layers are too small for the values to show it.
     """
     margin = _up(max_halo, shift)
-    length = 2 * margin + 2 * shift
+    edge, length = margin + shift, 3 * margin + 2 * shift
     image = _strip(in_channels, length + shift, shift, axis)
-    image.narrow(axis, 0, 2 * shift).fill_(torch.nan)
+    image.narrow(axis, 0, edge).fill_(torch.nan)
     here = _translate(net, image.narrow(axis, 0, length))
     there = _translate(net, image.narrow(axis, shift, length))
-    # The far border is off by the halo; the near one is NaN in both.
-    common = length - margin - 2 * shift
-    here = here.narrow(axis, 2 * shift, common)
-    there = there.narrow(axis, shift, common)
+    # The near border does not reach past the NaN, nor the far one into what is compared.
+    here = here.narrow(axis, edge, length - margin - edge)
+    there = there.narrow(axis, edge - shift, length - margin - edge)
     values = here[torch.isfinite(here)]
     if not len(values):
         return False

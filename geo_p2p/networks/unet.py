@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from geo_p2p.networks.layers import NORMS, Generator, LastLayer, at_least, choose
+from .layers import NORMS, Generator, LastLayer, at_least, choose
 
 __all__ = ["UNet"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from geo_p2p.errors import ModelError
+from ..errors import ModelError
 
 __all__ = ["calibrate_batch_norm", "initialise"]
 

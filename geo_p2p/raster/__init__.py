@@ -6,9 +6,10 @@ appears only when it is whole; `write_mosaic` turns block files into one Cloud O
 """
 
 from .bands import Bands, read_bands
+from .files import partial_path, refuse_to_clobber
 from .frame import Frame
-from .mosaic import write_mosaic
-from .sink import CHIP, RASTER, RasterSink, partial_path
+from .mosaic import check_options, write_mosaic
+from .sink import CHIP, RASTER, RasterSink
 from .source import RESAMPLINGS, RasterSource
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "Frame",
     "RasterSink",
     "RasterSource",
+    "check_options",
     "partial_path",
     "read_bands",
+    "refuse_to_clobber",
     "write_mosaic",
 ]

@@ -1,7 +1,7 @@
 """What a raster's bands hold: type, nodata, names, units, colours."""
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import rasterio.shutil
 from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
-__all__ = ["Bands", "Color", "read_bands"]
+__all__ = ["Bands", "Color", "fits", "read_bands", "stacked"]
 
 Color = tuple[int, int, int, int]
 
@@ -62,6 +62,51 @@ class Bands:
         return float(info.min), float(info.max)
 
 
+def fits(value: float, dtype: str) -> bool:
+    """Whether a pixel of a type can have this value: some files declare a nodata that none can."""
+    if np.dtype(dtype).kind == "f":
+        return not np.isfinite(value) or abs(value) <= np.finfo(dtype).max
+    info = np.iinfo(dtype)
+    return bool(info.min <= value <= info.max and value == int(value))
+
+
+def stacked(parts: Sequence[Bands], order: Sequence[int]) -> Bands:
+    """Describe the bands of several files as those of one.
+
+    Parameters
+    ----------
+    parts : one description a file.
+    order : positions of the bands, from 0, counted through all parts; a band may come twice.
+    """
+
+    def ordered(values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(values[position] for position in order)
+
+    if len(parts) == len(order) == 1:
+        return parts[0]
+    dtype = np.result_type(*(part.dtype for part in parts)).name
+    scaled = any(part.scales or part.offsets for part in parts)
+    scales = [scale for part in parts for scale in part.scales or (1.0,) * part.count]
+    offsets = [offset for part in parts for offset in part.offsets or (0.0,) * part.count]
+    return Bands(
+        count=len(order),
+        dtype=dtype,
+        nodata=_common([part.nodata for part in parts], dtype),
+        names=ordered([name for part in parts for name in part.names]),
+        units=ordered([unit for part in parts for unit in part.units]),
+        interp=ordered([interp for part in parts for interp in part.interp]),
+        scales=ordered(scales) if scaled else (),
+        offsets=ordered(offsets) if scaled else (),
+    )
+
+
+def _common(nodata: Sequence[float | None], dtype: str) -> float | None:
+    """Return the nodata value that all share and the type can hold, or None."""
+    # NaN differs from itself; its name does not.
+    first = nodata[0] if len({str(value) for value in nodata}) == 1 else None
+    return None if first is None or not fits(first, dtype) else first
+
+
 def read_bands(dataset: Any, indexes: tuple[int, ...]) -> Bands:
     """Describe bands ``indexes`` (from 1) of an opened rasterio dataset."""
 
@@ -74,12 +119,13 @@ def read_bands(dataset: Any, indexes: tuple[int, ...]) -> Bands:
         colors = dict(dataset.colormap(indexes[0]))
     if len(indexes) == 1 and np.dtype(dataset.dtypes[indexes[0] - 1]).kind in "iu":
         classes = _category_names(dataset, indexes[0])
+    dtype = np.result_type(*pick(dataset.dtypes)).name
     scales, offsets = pick(dataset.scales), pick(dataset.offsets)
     plain = all(s == 1 for s in scales) and all(o == 0 for o in offsets)
     return Bands(
         count=len(indexes),
-        dtype=np.result_type(*pick(dataset.dtypes)).name,
-        nodata=dataset.nodatavals[indexes[0] - 1],
+        dtype=dtype,
+        nodata=_common(pick(dataset.nodatavals), dtype),
         names=tuple(name or "" for name in pick(dataset.descriptions)),
         units=tuple(unit or "" for unit in pick(dataset.units)),
         colors=colors,
@@ -98,5 +144,3 @@ def _category_names(dataset: Any, index: int) -> dict[int, str]:
     band = ElementTree.fromstring(xml).find(f"VRTRasterBand[@band='{index}']")
     names = band.findall("CategoryNames/Category") if band is not None else []
     return {value: name.text for value, name in enumerate(names) if name.text}
-
-

@@ -7,7 +7,11 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+
+# rasterio has no name of its own for what PROJ refuses.
+from rasterio._err import CPLE_BaseError, CPLE_NotSupportedError
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.warp import transform as warp_points
 from rasterio.windows import Window
 
@@ -100,7 +104,9 @@ class Frame:
         authority = self.crs.to_authority()
         return ":".join(authority) if authority else (self.crs.to_dict().get("proj") or "custom")
 
-    def pixels_in(self, other: "Frame", cols: NDArray, rows: NDArray) -> NDArray[np.float64]:
+    def pixels_in(
+        self, other: "Frame", cols: NDArray[np.float64], rows: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Where pixel positions of this frame lie in another's.
 
         Parameters
@@ -110,49 +116,89 @@ class Frame:
 
         Returns
         -------
-        (2, n) array of (column, row) positions in ``other``, px; infinite where no
-        transformation leads.
+        (2, n) array of (column, row) positions in ``other``, px; NaN where the
+        transformation does not reach.
+
+        Raises
+        ------
+        AlignmentError
+            If no transformation leads from one CRS to the other at all.
         """
         t = self.transform
         xs, ys = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
         if self.crs != other.crs:
-            xs, ys = (np.asarray(v) for v in warp_points(self.crs, other.crs, xs, ys))
+            try:
+                xs, ys = _carried(self.crs, other.crs, xs, ys)
+            except (CPLE_NotSupportedError, CRSError) as error:
+                raise AlignmentError(
+                    f"no transformation leads from {self.crs_name} to {other.crs_name}"
+                ) from error
         t = ~other.transform
         return np.array([t.a * xs + t.b * ys + t.c, t.d * xs + t.e * ys + t.f])
 
     def scale_to(self, other: "Frame") -> tuple[float, float]:
         """Pixels of this frame that one pixel of ``other`` spans, along this frame's axes.
 
-        Measured at the centre of ``other``. Lengths, so that a rotation between the two does not
-        count: 2.0 means that ``other`` is twice as coarse.
+        The median over the pixels of ``other`` that lie in this frame, so that neither an edge
+        of the projection nor the antimeridian decides. Lengths, so that a rotation between the
+        two does not count: 2.0 means that ``other`` is twice as coarse.
 
         Raises
         ------
         AlignmentError
             If no transformation leads from one CRS to the other there.
         """
-        c, r = other.width / 2, other.height / 2
-        points = other.pixels_in(self, np.array([c, c + 1, c]), np.array([r, r, r + 1]))
-        across, down = points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]
+        cols, rows = other._positions()
+        here = other.pixels_in(self, cols, rows)
+        across = other.pixels_in(self, cols + 1, rows) - here
+        down = other.pixels_in(self, cols, rows + 1) - here
         spans = np.hypot(across, down)
-        if not np.isfinite(spans).all() or (spans == 0).any():
+        known = np.isfinite(spans).all(0) & (spans > 0).all(0)
+        inside = known & self._holds(here)
+        chosen = spans[:, inside if inside.any() else known]
+        if not chosen.size:
             raise AlignmentError(
                 f"no transformation leads from {other.crs_name} to {self.crs_name} here"
             )
-        return float(spans[0]), float(spans[1])
+        across_columns, across_rows = np.median(chosen, axis=1)
+        return float(across_columns), float(across_rows)
 
     def overlaps(self, other: "Frame") -> bool:
-        """Whether the two share ground, judged by the box around this frame in the other's pixels."""
-        steps = np.linspace(0, 1, 21)
-        cols, rows = np.meshgrid(steps * self.width, steps * self.height)
-        points = self.pixels_in(other, cols.ravel(), rows.ravel())
+        """Whether the two share ground, judged by a lattice of positions in either.
+
+        They do if a position of one lies in the other, or if the box around each meets the
+        other: the first alone misses slivers, the second alone a pole.
+
+        Raises
+        ------
+        AlignmentError
+            If no transformation leads from one CRS to the other.
+        """
+        here = other.pixels_in(self, *other._positions())
+        there = self.pixels_in(other, *self._positions())
+        if self._holds(here).any() or other._holds(there).any():
+            return True
+        return self._meets(here) and other._meets(there)
+
+    def _positions(self, steps: int = 21) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Columns and rows of a lattice of positions over the frame, px."""
+        share = np.linspace(0, 1, steps)
+        cols, rows = np.meshgrid(share * self.width, share * self.height)
+        return cols.ravel(), rows.ravel()
+
+    def _holds(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of (2, n) positions, px, lie inside."""
+        size = np.array([[self.width], [self.height]])
+        inside: NDArray[np.bool_] = ((points > 0) & (points < size)).all(0)
+        return inside
+
+    def _meets(self, points: NDArray[np.float64]) -> bool:
+        """Whether the box around (2, n) positions, px, reaches into the frame."""
         points = points[:, np.isfinite(points).all(0)]
         if not points.size:
             return False
         low, high = points.min(1), points.max(1)
-        return bool(
-            low[0] < other.width and low[1] < other.height and high[0] > 0 and high[1] > 0
-        )
+        return bool((low < (self.width, self.height)).all() and (high > 0).all())
 
     def same_lattice(self, other: "Frame", tolerance: float = 1e-4) -> bool:
         """Whether shape, CRS and (to ``tolerance`` px) the corners agree."""
@@ -203,3 +249,23 @@ def frame_of(path: str, height: int, width: int, transform: Affine, crs: CRS | N
             "assign one (rio edit-info --transform)"
         )
     return Frame(height, width, transform, crs)
+
+
+def _carried(
+    src: CRS, dst: CRS, xs: NDArray[np.float64], ys: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Transform points; those outside the projection's domain become NaN.
+
+    rasterio gives up on all points where PROJ gives up on one, hence the halving.
+    """
+    try:
+        points = np.array(warp_points(src, dst, xs, ys))
+    except CPLE_NotSupportedError:
+        raise
+    except CPLE_BaseError:
+        if len(xs) == 1:
+            return np.full((2, 1), np.nan)
+        half = len(xs) // 2
+        halves = (slice(half), slice(half, None))
+        return np.concatenate([_carried(src, dst, xs[h], ys[h]) for h in halves], axis=1)
+    return np.where(np.isfinite(points), points, np.nan)

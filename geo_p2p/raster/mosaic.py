@@ -8,13 +8,26 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
+from ..errors import RasterError
 from .bands import Bands
+from .files import (
+    GDAL_ERRORS,
+    Reports,
+    discard,
+    one_line,
+    partial_path,
+    publish,
+    refuse_to_clobber,
+    translated,
+)
 from .frame import Frame
-from .sink import discard, partial_path, publish, refuse_to_clobber, translated
 
-__all__ = ["write_mosaic"]
+__all__ = ["check_options", "write_mosaic"]
 
 GDAL_TYPES = {
     "uint8": "Byte",
@@ -69,28 +82,70 @@ def write_mosaic(
     https://gdal.org/drivers/raster/cog.html
     """
     refuse_to_clobber(path, overwrite)
-    # Means of class numbers or of colours in a palette are other classes.
-    kind = "MODE" if bands.categorical else "AVERAGE"
-    chosen = {
-        "COMPRESS": "DEFLATE",
-        "PREDICTOR": "NO" if bands.categorical else "YES",
-        "BLOCKSIZE": "512",
-        "BIGTIFF": "IF_SAFER",
-        "OVERVIEW_RESAMPLING": kind,
-        "NUM_THREADS": "ALL_CPUS",
-        **{name.upper(): value for name, value in (options or {}).items()},
-    }
+    check_options(bands, options)
     partial = partial_path(path)
-    vrt = partial.with_suffix(".vrt")
+    vrt = Path(f"{partial}.vrt")
+    discard(partial)
     try:
         with translated(path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             vrt.write_text(vrt_of(parts, frame, bands, tags or {}), encoding="utf-8")
-            rasterio.shutil.copy(vrt, partial, driver="COG", **chosen)
+            with Reports() as gdal:
+                rasterio.shutil.copy(vrt, partial, driver="COG", **_creation(bands, options))
+            if gdal.errors:
+                raise OSError(gdal.errors[0])
             publish(partial, path)
     finally:
-        vrt.unlink(missing_ok=True)
         discard(partial)
     return path
+
+
+def check_options(bands: Bands, options: Mapping[str, str] | None = None) -> None:
+    """Try creation options on a small empty mosaic.
+
+    GDAL ignores a name it does not know and a value it cannot read, and dies of a block size
+    that is no number: better to hear of it before hours of work.
+
+    Parameters
+    ----------
+    bands : what the mosaic will hold.
+    options : creation options of GDAL's COG driver, in capitals or not.
+
+    Raises
+    ------
+    RasterError
+        In GDAL's own words.
+    """
+    chosen = _creation(bands, options)
+    side = str(chosen["BLOCKSIZE"])
+    if not side.isdecimal() or int(side) < 128 or int(side) % 16:
+        raise RasterError(f"BLOCKSIZE={side}: give a multiple of 16 that is at least 128")
+    place = Frame(600, 600, Affine(1, 0, 0, 0, -1, 0), CRS.from_epsg(3857))  # has an overview
+    xml = vrt_of([], place, bands, {}).encode()
+    try:
+        with rasterio.Env(), Reports() as gdal, MemoryFile(xml, ext=".vrt") as src:
+            with MemoryFile(ext=".tif") as dst:
+                rasterio.shutil.copy(src.name, dst.name, driver="COG", **chosen)
+        wrong = [*gdal.warnings, *gdal.errors]
+    except GDAL_ERRORS as error:
+        wrong = [one_line(error)]
+    if wrong:
+        given = " ".join(f"{name}={value}" for name, value in (options or {}).items())
+        raise RasterError(f"creation options {given or 'by default'}: GDAL says: {wrong[0]}")
+
+
+def _creation(bands: Bands, options: Mapping[str, str] | None) -> dict[str, Any]:
+    """Creation options of GDAL's COG driver: the defaults, and over them what was asked for."""
+    return {
+        "COMPRESS": "DEFLATE",
+        # Differences of class numbers compress worse than the numbers.
+        "PREDICTOR": "NO" if bands.categorical else "YES",
+        "BLOCKSIZE": "512",
+        "BIGTIFF": "IF_SAFER",
+        # Means of class numbers, or of colours in a palette, are other classes.
+        "OVERVIEW_RESAMPLING": "MODE" if bands.categorical else "AVERAGE",
+        "NUM_THREADS": "ALL_CPUS",
+        **{name.upper(): value for name, value in (options or {}).items()},
+    }
 
 
 def vrt_of(parts: Sequence[Part], frame: Frame, bands: Bands, tags: Mapping[str, str]) -> str:
@@ -112,9 +167,7 @@ def vrt_of(parts: Sequence[Part], frame: Frame, bands: Bands, tags: Mapping[str,
     for key, value in tags.items():
         _child(metadata, "MDI", value, key=key)
     for index in range(bands.count):
-        band = _child(
-            root, "VRTRasterBand", dataType=GDAL_TYPES[bands.dtype], band=str(index + 1)
-        )
+        band = _child(root, "VRTRasterBand", dataType=GDAL_TYPES[bands.dtype], band=str(index + 1))
         _describe(band, bands, index)
         _add_sources(band, parts, str(index + 1))
     if bands.nodata is None:
@@ -131,13 +184,18 @@ def _describe(element: ElementTree.Element, bands: Bands, index: int) -> None:
         ("Scale", bands.scales),
         ("Offset", bands.offsets),
     ):
-        if values and values[index] not in ("", None):
+        if values and values[index] != "":
             _child(element, tag, str(values[index]))
     if bands.nodata is not None:
         nodata = "nan" if np.isnan(bands.nodata) else repr(bands.nodata)
         _child(element, "NoDataValue", nodata)
     if bands.interp:
         _child(element, "ColorInterp", bands.interp[index].capitalize())
+    _describe_classes(element, bands)
+
+
+def _describe_classes(element: ElementTree.Element, bands: Bands) -> None:
+    """Spell out palette and class names."""
     if bands.colors:
         table = _child(element, "ColorTable")
         for value in range(max(bands.colors) + 1):

@@ -1,6 +1,5 @@
 """Write a GeoTIFF by windows; it appears under its name only when it is whole."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -10,14 +9,14 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from ..errors import RasterError
-from .bands import Bands
+from .bands import Bands, fits
+from .files import Reports, discard, partial_path, publish, refuse_to_clobber, translated
 from .frame import Frame
 
-__all__ = ["CHIP", "RASTER", "RasterSink", "discard", "partial_path", "publish", "refuse_to_clobber"]
+__all__ = ["CHIP", "RASTER", "RasterSink"]
 
 RASTER: Mapping[str, Any] = {"compress": "deflate", "side": 512, "predict": True}
 """Creation profile of rasters and blocks: 512 px tiles, deflate with a predictor."""
@@ -30,7 +29,7 @@ class RasterSink:
     """A georeferenced GeoTIFF to write window by window, as a context manager.
 
     The file is written beside its place and moved there when the block ends without an error;
-    after an error nothing is left.
+    after an error nothing is left. Class names are not written: GeoTIFF has no place for them.
 
     Parameters
     ----------
@@ -60,18 +59,34 @@ class RasterSink:
         self.path = Path(path)
         self.frame = frame
         self.bands = bands
+        self._profile = profile
         self._tags = dict(tags or {})
         refuse_to_clobber(self.path, overwrite)
         self._partial = partial_path(self.path)
         self._written: list[Window] = []
         self._masked = False
-        with translated(self.path):
-            self._dataset = rasterio.open(self._partial, "w", **self._creation(profile))
-            self._describe()
+        self._dataset: Any = None
 
-    def _creation(self, profile: Mapping[str, Any]) -> dict[str, Any]:
-        """GDAL's creation options for this frame, these bands and a profile."""
-        frame, bands = self.frame, self.bands
+    def __enter__(self) -> Self:
+        """Create the file beside its place."""
+        # What a killed process of the same number left would be in the way.
+        discard(self._partial)
+        try:
+            with translated(self.path):
+                self._dataset = rasterio.open(self._partial, "w", **self._creation())
+                self._describe()
+        except BaseException:
+            self._abandon()
+            raise
+        return self
+
+    def _creation(self) -> dict[str, Any]:
+        """GDAL's creation options for this frame, these bands and the profile."""
+        frame, bands, profile = self.frame, self.bands, self._profile
+        if bands.nodata is not None and not fits(bands.nodata, bands.dtype):
+            raise RasterError(
+                f"{self.path}: nodata {bands.nodata:g} is no {bands.dtype}; choose another"
+            )
         predictor = {"f": 3, "i": 2, "u": 2}[np.dtype(bands.dtype).kind]
         colour = bands.interp[:3] == ("red", "green", "blue")
         side = min(profile["side"], max(16, -(-max(frame.shape) // 16) * 16))
@@ -101,8 +116,10 @@ class RasterSink:
             dataset.descriptions = tuple(name or None for name in bands.names)
         if any(bands.units):
             dataset.units = tuple(bands.units)
-        if bands.scales or bands.offsets:
-            dataset.scales, dataset.offsets = bands.scales, bands.offsets
+        if bands.scales:
+            dataset.scales = bands.scales
+        if bands.offsets:
+            dataset.offsets = bands.offsets
         if bands.colors:
             dataset.write_colormap(1, dict(bands.colors))
         elif bands.interp:
@@ -122,11 +139,17 @@ class RasterSink:
         values : (bands, rows, cols) in the type of the bands.
         window : px, inside the frame; the whole if None.
         valid : (rows, cols); invalid pixels become nodata, or masked. All valid if None.
+
+        Notes
+        -----
+        Pixels that no window covers hold the nodata value; without one they are masked where
+        the file has a mask, and 0 where it has none.
         """
         window = self.frame.window if window is None else window
         hole = valid is not None and not valid.all()
         if hole and self.bands.nodata is not None:
-            values = np.where(valid, values, np.asarray(self.bands.nodata).astype(values.dtype))
+            nodata = np.asarray(self.bands.nodata).astype(values.dtype)
+            values = np.where(np.asarray(valid), values, nodata)
         with translated(self.path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             self._dataset.write(values, window=window)
             if self.bands.nodata is None and (hole or self._masked):
@@ -137,13 +160,12 @@ class RasterSink:
         """Write a window of the mask; a new mask first learns what was valid so far."""
         before = [] if self._masked else self._written
         self._masked = True
+        # Arrays, because rasterio's write_mask(True, window) fills the whole mask.
         for earlier in before:
-            self._dataset.write_mask(True, window=earlier)
-        self._dataset.write_mask(True if valid is None else valid, window=window)
-
-    def __enter__(self) -> Self:
-        """Return the sink itself."""
-        return self
+            shape = earlier.height, earlier.width
+            self._dataset.write_mask(np.ones(shape, bool), window=earlier)
+        everywhere = np.ones((window.height, window.width), bool)
+        self._dataset.write_mask(everywhere if valid is None else valid, window=window)
 
     def __exit__(
         self,
@@ -153,71 +175,19 @@ class RasterSink:
     ) -> None:
         """Publish the file, or leave nothing after an error."""
         try:
-            with translated(self.path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-                self._dataset.close()
-                if kind is None:
+            if kind is None:
+                with translated(self.path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+                    with Reports() as gdal:
+                        self._dataset.close()
+                    if gdal.errors:
+                        raise OSError(gdal.errors[0])
                     publish(self._partial, self.path)
         finally:
-            discard(self._partial)
+            self._abandon()
 
-
-class translated:
-    """Turn GDAL's and the system's errors while writing ``path`` into `RasterError`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Translate."""
-        if isinstance(error, RasterioError | OSError):
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise RasterError(
-                f"{self.path}: cannot be written ({reason}); check the folder and the space left"
-            ) from error
-
-
-def refuse_to_clobber(path: Path, overwrite: bool) -> None:
-    """Refuse a place that is taken, or whose folder does not exist.
-
-    Raises
-    ------
-    RasterError
-        Naming the path and what to do.
-    """
-    if path.exists() and not overwrite:
-        raise RasterError(f"{path}: exists already; choose another name or say overwrite")
-    if path.is_dir():
-        raise RasterError(f"{path}: is a folder; name a file")
-    if not path.absolute().parent.is_dir():
-        raise RasterError(f"{path}: its folder does not exist; make it first")
-
-
-def partial_path(path: Path) -> Path:
-    """Where a file is written until it is whole: beside its place, one name a process."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
-def publish(partial: Path, path: Path) -> None:
-    """Move a finished file to its place, with the side-car GDAL may have written."""
-    side = Path(f"{partial}.aux.xml")
-    target = Path(f"{path}.aux.xml")
-    if side.exists():
-        side.replace(target)
-    else:
-        # A side-car of the file that stood here before would describe the new one wrongly.
-        target.unlink(missing_ok=True)
-    partial.replace(path)
-
-
-def discard(partial: Path) -> None:
-    """Remove an unfinished file and what GDAL may have put beside it."""
-    for leftover in (partial, Path(f"{partial}.aux.xml"), Path(f"{partial}.msk")):
-        leftover.unlink(missing_ok=True)
+    def _abandon(self) -> None:
+        """Close what is still open and remove what was not published."""
+        if self._dataset is not None:
+            with rasterio.Env():  # what GDAL has to say of an abandoned file goes to the log
+                self._dataset.close()
+        discard(self._partial)

@@ -364,4 +364,7 @@ def _reason(error: BaseException) -> str:
     """GDAL's own words, on one line and without the path in front."""
     cause = error.__cause__ or error
     text = " ".join(str(cause).split())
-    return text.removeprefix("Read failed. See previous exception for details.").strip() or "unreadable"
+    return (
+        text.removeprefix("Read failed. See previous exception for details.").strip()
+        or "unreadable"
+    )

@@ -5,6 +5,8 @@ matplotlib's `Figure` alone: pyplot keeps every figure alive and picks a window 
 library has no business with either.
 """
 
+from matplotlib.figure import Figure
+
 from .curves import loss_curves
 from .files import save_figure
 from .panels import panel
@@ -12,6 +14,7 @@ from .pictures import as_picture, robust_limits
 from .strip import triptych
 
 __all__ = [
+    "Figure",
     "as_picture",
     "loss_curves",
     "panel",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,17 +20,31 @@ History: TypeAlias = Sequence[Mapping[str, float | None]]
 _ORANGE, _BLUE, _GREEN = "#d55e00", "#0072b2", "#009e73"
 _GRID = "#e5e7eb"
 
-_ADVERSARIES = {
-    "total_gen_loss": ("generator, total", _ORANGE, "-"),
-    "fake_d_real_class_loss": ("generator, adversarial", _ORANGE, ":"),
-    "total_disc_loss": ("discriminator, total", _BLUE, "-"),
-    "real_d_loss": ("discriminator, real", _BLUE, "--"),
-    "fake_d_loss": ("discriminator, translated", _BLUE, ":"),
+
+class Curve(NamedTuple):
+    """How one key of the history is drawn."""
+
+    label: str
+    color: str
+    line: str = "-"
+    opacity: float = 1.0
+
+
+_LOSSES = {
+    "total_gen_loss": Curve("generator, total", _ORANGE),
+    "fake_d_real_class_loss": Curve("generator, adversarial", _ORANGE, ":"),
+    "total_disc_loss": Curve("discriminator, total", _BLUE),
+    "real_d_loss": Curve("discriminator, real", _BLUE, "--"),
+    "fake_d_loss": Curve("discriminator, translated", _BLUE, ":"),
+}
+_ADVERSARIES = _LOSSES | {
+    f"valid_{key}": curve._replace(label=f"{curve.label} (validation)", opacity=0.4)
+    for key, curve in _LOSSES.items()
 }
 _LIKENESS = {
-    "l1_loss": ("training", _ORANGE, "-"),
-    "valid_l1_loss": ("validation", _BLUE, "-"),
-    "valid_l1": ("validation", _BLUE, "-"),
+    "l1_loss": Curve("training", _ORANGE),
+    "valid_l1_loss": Curve("validation", _BLUE),
+    "valid_l1": Curve("validation", _BLUE),
 }
 _MEASURES = {"psnr": "PSNR in dB", "ssim": "SSIM", "hp_l1": "HP-L1", "miou": "mean IoU"}
 
@@ -38,10 +52,10 @@ _MEASURES = {"psnr": "PSNR in dB", "ssim": "SSIM", "hp_l1": "HP-L1", "miou": "me
 def loss_curves(history: History) -> Figure:
     """Return the losses and the validation measures of a training, epoch by epoch.
 
-    Left, generator against discriminator; right, the distance to the truth (L1) in training and
-    validation. Every further ``valid_*`` of the history has its own axes below. A value that is
-    missing, None or not finite is left out, and its neighbours are joined: validation may be
-    rarer than epochs.
+    Left, generator against discriminator; right, the distance to the truth in training and
+    validation (L1, or what stands in its place for classes). Every further ``valid_*`` of the
+    history has its own axes below. A value that is missing, None or not finite is left out and
+    its neighbours are joined: validation may be rarer than epochs.
 
     Parameters
     ----------
@@ -69,37 +83,32 @@ def loss_curves(history: History) -> Figure:
     figure = Figure(figsize=(10, 3.75 * lines), dpi=DPI, layout=layout, facecolor=PAPER)
     axes = [figure.add_subplot(lines, 2, number + 1) for number in range(2 + len(further))]
     _draw(axes[0], "Generator against discriminator", history, _ADVERSARIES)
-    _draw(axes[1], "Distance to the truth (L1)", history, _LIKENESS)
+    _draw(axes[1], "Distance to the truth", history, _LIKENESS)
     for each, name in zip(axes[2:], further, strict=True):
         measure = name.removeprefix("valid_")
         title = _MEASURES.get(measure, measure.replace("_", " "))
-        _draw(each, f"{title} (validation)", history, {name: (title, _GREEN, "-")})
+        _draw(each, f"{title} (validation)", history, {name: Curve(title, _GREEN)})
     return figure
 
 
 def _is_measure(name: str, history: History) -> bool:
     """Tell whether a key of the history has axes of its own."""
-    measure = name.removeprefix("valid_")
-    if measure == name or name in _LIKENESS or measure in _ADVERSARIES:
+    if not name.startswith("valid_") or name in _LIKENESS or name in _ADVERSARIES:
         return False
     return bool(np.isfinite(_values(history, name)).any())
 
 
-def _draw(
-    axes: Axes, title: str, history: History, styles: Mapping[str, tuple[str, str, str]]
-) -> None:
-    """Draw the curves of `styles` that the history holds, and their twins in validation."""
+def _draw(axes: Axes, title: str, history: History, curves: Mapping[str, Curve]) -> None:
+    """Draw those of the curves that the history holds."""
     epochs = np.arange(1, len(history) + 1)
-    for name, (label, color, line) in styles.items():
-        twin = (f"valid_{name}", f"{label} (validation)", 0.4)
-        for key, text, opacity in ((name, label, 1.0), twin):
-            values = _values(history, key)
-            known = np.isfinite(values)
-            if not known.any():
-                continue
+    for key, curve in curves.items():
+        values = _values(history, key)
+        known = np.isfinite(values)
+        if known.any():
+            marker = "o" if known.sum() <= 12 else ""
             axes.plot(
-                epochs[known], values[known], line, label=text, color=color, alpha=opacity,
-                linewidth=1.6, marker="o" if known.sum() <= 12 else "", markersize=3.5,
+                epochs[known], values[known], curve.line, label=curve.label, color=curve.color,
+                alpha=curve.opacity, linewidth=1.6, marker=marker, markersize=3.5,
             )  # fmt: skip
     _tidy(axes, title, len(epochs))
 
@@ -113,9 +122,10 @@ def _tidy(axes: Axes, title: str, epochs: int) -> None:
     """Give axes a title, a faint grid, whole epochs, a legend, and a log scale where it helps."""
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     axes.set_xlabel("epoch", color=FAINT)
-    axes.margins(x=0.02)
-    axes.set_xlim(*((0, 2) if epochs == 1 else (None, None)))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
+    margin = max(0.02 * epochs, 0.1)
+    axes.set_xlim(1 - margin, epochs + margin)
+    whole = MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    axes.xaxis.set_major_locator(whole)
     values = np.concatenate([np.asarray(line.get_ydata()) for line in axes.lines] or [np.ones(1)])
     if values.min() > 0 and values.max() > 20 * values.min():
         axes.set_yscale("log")

@@ -1,17 +1,18 @@
 """Grids of pictures."""
 
-import textwrap
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..errors import GeoP2PError
-from .pictures import Picture
+from .pictures import Picture, as_rgba
 from .style import DPI, FAINT, INK, LINE, PAPER
+from .text import fitting, typeface, wrapped
 
 _CELL = 512  # pixels to which a small picture is enlarged, or nearly
 _GAP, _TITLE, _STEP = 16, 44, 24
+_LARGE, _SMALL = 20, 16
 _HOLE = "#f3f4f6"
 
 
@@ -28,7 +29,7 @@ def panel(
     rows
         Rows of pictures, one for each title: (rows, cols, 4) uint8, see `as_picture`.
     titles
-        One for each column.
+        One for each column, cut short where the column is too narrow.
     caption
         Text below the grid, wrapped to its width.
 
@@ -40,29 +41,30 @@ def panel(
     Raises
     ------
     GeoP2PError
-        If there is no picture, or a row has more or fewer pictures than there are titles.
+        If there is no picture, one is none, or a row has not one picture for each title.
     """
     if not rows or not titles or any(len(row) != len(titles) for row in rows):
         counts = [len(row) for row in rows]
         raise GeoP2PError(f"{len(titles)} titles do not fit rows of {counts} pictures")
+    rows = [[as_rgba(picture) for picture in row] for row in rows]
     sizes = [[_shown_size(picture) for picture in row] for row in rows]
     widths = [max(size[1] for size in column) for column in zip(*sizes, strict=True)]
     heights = [max(size[0] for size in row) for row in sizes]
-    lines = _wrapped(caption or "", sum(widths))
+    lines = wrapped(caption or "", typeface(_SMALL), sum(widths))
     width = sum(widths) + _GAP * (len(widths) + 1)
-    height = _TITLE + sum(heights) + _GAP * len(heights) + _STEP * len(lines)
-    height += _GAP // 2 if lines else 0
+    bottom = _TITLE + sum(heights) + _GAP * len(heights)
+    height = bottom + (_STEP * len(lines) + _GAP // 2 if lines else 0)
 
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
     for col, title in enumerate(titles):
         left = _GAP * (col + 1) + sum(widths[:col])
-        _write(figure, left, _TITLE - 14, title, color=INK, fontsize=11)
+        name = fitting(title, typeface(_LARGE), widths[col])
+        _write(figure, (left, _TITLE - 14), name, INK, _LARGE)
         for row, pictures in enumerate(rows):
             top = _TITLE + _GAP * row + sum(heights[:row])
             _hang(figure, pictures[col], (left, top), sizes[row][col])
-    for number, line in enumerate(reversed(lines)):
-        baseline = height - _GAP - _STEP * number
-        _write(figure, _GAP, baseline, line, color=FAINT, fontsize=9)
+    for number, line in enumerate(lines):
+        _write(figure, (_GAP, bottom + _STEP // 2 + _STEP * number), line, FAINT, _SMALL)
     return figure
 
 
@@ -93,15 +95,9 @@ def _hang(figure: Figure, picture: Picture, place: tuple[int, int], size: tuple[
     axes.imshow(picture, aspect="auto", interpolation="auto" if shrunk else "nearest")
 
 
-def _write(
-    figure: Figure, left: int, baseline: int, text: str, *, color: str, fontsize: int
-) -> None:
-    """Write a line of text that starts at (left, baseline) pixels from the top left corner."""
+def _write(figure: Figure, place: tuple[int, int], text: str, color: str, size: int) -> None:
+    """Write a line `size` pixels high whose baseline starts at (left, top) pixels."""
     width, height = figure.get_size_inches() * DPI
-    figure.text(left / width, 1 - baseline / height, text, color=color, fontsize=fontsize)
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """Return `text` in lines that fit into `width` pixels at 9 points."""
-    letter = 9 / 72 * DPI * 0.56  # the mean letter of the typeface
-    return textwrap.wrap(text, max(int(width / letter), 8))
+    x, y = place[0] / width, 1 - place[1] / height
+    # File names hold dollar signs; nobody means TeX.
+    figure.text(x, y, text, color=color, fontsize=size / DPI * 72, parse_math=False)

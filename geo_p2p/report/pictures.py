@@ -93,6 +93,21 @@ def robust_limits(values: ArrayLike, valid: ArrayLike | None = None) -> list[tup
     return [_limits_of(band[seen].astype(np.float64)) for band in bands]
 
 
+def as_rgba(image: Picture) -> Picture:
+    """Return a grey, RGB or RGBA picture as RGBA."""
+    image = np.asarray(image)
+    grey = image[..., None] if image.ndim == 2 else image
+    if image.dtype != np.uint8 or grey.ndim != 3 or grey.shape[2] not in (1, 3, 4) or not grey.size:
+        raise GeoP2PError(
+            f"a picture is uint8 (rows, cols, 4), not {image.dtype} {image.shape}: see as_picture"
+        )
+    if grey.shape[2] == 4:
+        return np.ascontiguousarray(grey)
+    opaque = np.full((*grey.shape[:2], 4), 255, dtype=np.uint8)
+    opaque[..., :3] = grey
+    return opaque
+
+
 def _limits_of(values: NDArray[np.float64]) -> tuple[float, float]:
     least, low, high, most = np.percentile(values, [0, 2, 98, 100]).tolist()
     return (low, high) if low < high else (least, most)

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ..errors import GeoP2PError
 from .files import replacing
-from .pictures import Picture
+from .pictures import Picture, as_rgba
 from .style import FAINT, INK, LINE, PAPER
+from .text import fitting, typeface, wrapped
 
 GUTTER = 8
 
@@ -52,7 +51,7 @@ def triptych(
     """
     if not images or len(images) != len(titles):
         raise GeoP2PError(f"{len(images)} pictures with {len(titles)} titles cannot be laid out")
-    sheet = _sheet([_rgba(image) for image in images], titles, caption)
+    sheet = _sheet([as_rgba(image) for image in images], titles, caption)
     path = Path(path)
     with replacing(path) as part:
         sheet.save(part, format="PNG")
@@ -63,8 +62,8 @@ def _sheet(images: Sequence[Picture], titles: Sequence[str], caption: str | None
     widths = [image.shape[1] for image in images]
     total = sum(widths) + GUTTER * (len(widths) + 1)
     points = min(max(min(widths) // 24, 13), 28)
-    title_font, caption_font = _font(points), _font(max(points * 4 // 5, 11))
-    lines = _wrapped(caption or "", caption_font, total - 2 * GUTTER)
+    title_font, caption_font = typeface(points), typeface(max(points * 4 // 5, 11))
+    lines = wrapped(caption or "", caption_font, total - 2 * GUTTER)
     top, step = 2 * points, caption_font.size * 3 // 2
     bottom = top + max(image.shape[0] for image in images) + GUTTER
     height = bottom + (int(step * len(lines)) + GUTTER if lines else 0)
@@ -74,7 +73,7 @@ def _sheet(images: Sequence[Picture], titles: Sequence[str], caption: str | None
     left = GUTTER
     for image, title in zip(images, titles, strict=True):
         rows, cols = image.shape[:2]
-        name = _fitting(title, title_font, cols)
+        name = fitting(title, title_font, cols)
         draw.text((left, top - points * 2 // 3), name, INK, title_font, anchor="ls")
         # The outline lies in the gutter: white maps end somewhere, and no pixel is covered.
         draw.rectangle((left - 1, top - 1, left + cols, top + rows), outline=LINE)
@@ -83,44 +82,3 @@ def _sheet(images: Sequence[Picture], titles: Sequence[str], caption: str | None
     for number, line in enumerate(lines, start=1):
         draw.text((GUTTER, bottom + step * number), line, FAINT, caption_font, anchor="ls")
     return sheet
-
-
-def _rgba(image: Picture) -> Picture:
-    """Return a grey, RGB or RGBA picture as RGBA."""
-    image = np.asarray(image)
-    grey = image[..., None] if image.ndim == 2 else image
-    if image.dtype != np.uint8 or grey.ndim != 3 or grey.shape[2] not in (1, 3, 4) or not grey.size:
-        raise GeoP2PError(
-            f"a picture is uint8 (rows, cols, 4), not {image.dtype} {image.shape}: see as_picture"
-        )
-    if grey.shape[2] == 4:
-        return np.ascontiguousarray(grey)
-    opaque = np.full((*grey.shape[:2], 4), 255, dtype=np.uint8)
-    opaque[..., :3] = grey
-    return opaque
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return the typeface of matplotlib's figures, which knows most alphabets."""
-    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(file), size)
-
-
-def _fitting(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """Return `text`, cut short with an ellipsis where it is wider than `width` pixels."""
-    kept = text
-    while font.getlength(kept) > width and len(kept) > 1:
-        kept = kept.removesuffix("…")[:-1].rstrip() + "…"
-    return kept
-
-
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Return `text` in lines of at most `width` pixels, broken between words."""
-    lines: list[str] = []
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines

@@ -1,118 +1,140 @@
 """Chance that depends on place alone: hashes of lattice cells, and smooth noise made of them.
 
-Only operations that IEEE 754 rounds the same everywhere (+ - * / sqrt floor) act on points, so a
-point has one value, whatever array it comes in.
+Only operations that IEEE 754 rounds in one way (+ - * / sqrt floor) act on points, so a point has
+one value, whatever array it comes in.
 """
 
+import zlib
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Floats", "Hashes", "by_runs", "cell_of", "draws", "hashed", "noise", "noise_along"]
+__all__ = [
+    "Flags",
+    "Floats",
+    "Hashes",
+    "draws",
+    "hashed",
+    "noise",
+    "noise_along",
+    "once_each",
+    "seed_of",
+]
 
+Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint32]
 
 GOLDEN = np.uint32(0x9E3779B1)
+EAST, NORTH = np.array([[[0], [1], [0], [1]], [[0], [0], [1], [1]]])
+ROWS = 2.0**26  # more than there are lattice rows: column * ROWS + row is exact and unique
 
 
 def _mixed(value: Hashes) -> Hashes:
-    """Spread every bit of ``value`` over all 32."""
+    """Spread every bit of ``value`` over all 32 (C. Wellons' "lowbias32")."""
     value = (value ^ (value >> np.uint32(16))) * np.uint32(0x7FEB352D)
     value = (value ^ (value >> np.uint32(15))) * np.uint32(0x846CA68B)
     return value ^ (value >> np.uint32(16))
 
 
 def hashed(*keys: ArrayLike) -> Hashes:
-    """Return one 32-bit hash for each combination of whole-number keys.
+    """Return one 32-bit hash for each combination of keys.
 
     Parameters
     ----------
-    *keys
-        Whole numbers or arrays of them, of any shapes that broadcast; the order counts.
+    *keys : whole numbers, or arrays of them of any type and of shapes that broadcast; the order
+        counts.
 
     Returns
     -------
-    ndarray of uint32, at least one-dimensional, of the broadcast shape.
+    Array of the broadcast shape, at least one-dimensional.
 
     References
     ----------
-    The mixing constants are "lowbias32" of C. Wellons, *Prospecting for hash functions* (2018).
+    C. Wellons, *Prospecting for hash functions* (2018).
     """
     value = np.zeros(1, np.uint32)
     for key in keys:
-        value = _mixed(value * GOLDEN + np.atleast_1d(np.asarray(key)).astype(np.uint32))
+        whole = np.asarray(key).astype(np.int64, copy=False)
+        value = _mixed(value * GOLDEN + whole.astype(np.uint32))
     return value
 
 
+@lru_cache(maxsize=256)
+def seed_of(seed: int, use: str) -> int:
+    """Return the seed for one use of chance, so that no two uses are correlated."""
+    return int(hashed(seed % 2**32, zlib.crc32(use.encode())).item())
+
+
 def draws(key: Hashes, count: int) -> Floats:
-    """Return ``count`` independent uniform numbers in [0, 1) for each hash, shape (count, *key)."""
+    """Return ``count`` independent uniform numbers in [0, 1) for each hash, (count, *key.shape)."""
     salts = np.arange(1, count + 1, dtype=np.uint32).reshape(-1, *[1] * key.ndim)
-    return _mixed(key + salts * GOLDEN) * 2.0**-32
+    return _mixed(key + salts * GOLDEN).astype(np.float64) * 2.0**-32
 
 
-def by_runs(key: Hashes, compute: Callable[..., NDArray[np.generic]], *values: Floats) -> Floats:
-    """Compute once for each run of equal keys what depends on the key alone.
-
-    Neighbours in a row of pixels mostly share their house, their block, their noise cell.
+def once_each(
+    key: NDArray[Any], compute: Callable[..., NDArray[Any]], *values: NDArray[Any]
+) -> Floats:
+    """Compute what depends on a key alone once for each key: pixels share houses and blocks.
 
     Parameters
     ----------
-    key
-        (points,) what the result depends on.
-    compute
-        Takes ``values`` at the first point of each run, returns (columns, runs).
-    *values
-        (points,) each constant wherever ``key`` is.
+    key : (points,) what the result depends on.
+    compute : takes ``values`` at one point of each key, returns (columns, keys).
+    *values : (points,) each; constant wherever ``key`` is.
 
     Returns
     -------
-    ndarray of float64, (columns, points).
+    (columns, points) array.
     """
-    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-    lengths = np.diff(starts, append=key.size)
-    columns = compute(*(value[starts] for value in values))
-    return np.repeat(np.asarray(columns, np.float64), lengths, axis=1)
+    # Points come row by row, so most share their key with the one before: sort only the runs.
+    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])[: key.size])
+    _, first, inverse = np.unique(key[starts], return_index=True, return_inverse=True)
+    columns = np.asarray(compute(*(value[starts[first]] for value in values)), np.float64)
+    return np.take(columns, np.repeat(inverse, np.diff(starts, append=key.size)), axis=1)
 
 
-def cell_of(seed: int, *indices: Floats) -> Hashes:
-    """Return the hash of the lattice cell with these whole-number indices."""
-    return hashed(seed, *(index.astype(np.int64) for index in indices))
+def _signed(key: Hashes) -> Floats:
+    """Return hashes as numbers in [-1, 1)."""
+    return key.astype(np.float64) * 2.0**-31 - 1.0
 
 
 def _eased(fraction: Floats) -> Floats:
     """Return the smoothstep of a fraction in [0, 1], flat at both ends."""
-    return fraction * fraction * (3.0 - 2.0 * fraction)
+    eased: Floats = fraction * fraction * (3.0 - 2.0 * fraction)
+    return eased
 
 
 def noise(seed: int, x: Floats, y: Floats, size: float) -> Floats:
-    """Return smooth noise in [-1, 1], with one independent value every ``size`` metres.
+    """Return smooth noise in [-1, 1] with one independent value every ``size`` metres.
 
     Parameters
     ----------
-    seed
-        Which noise.
-    x, y
-        (points,) metres.
-    size
-        Side of a lattice cell in metres.
+    seed : which noise.
+    x, y : (points,) metres.
+    size : side of a lattice cell, metres.
     """
-    column, row = np.floor(x / size), np.floor(y / size)
+    x, y = x / size, y / size
+    column, row = np.floor(x), np.floor(y)
 
     def corners(i: Floats, j: Floats) -> Floats:
-        around = [(i, j), (i + 1, j), (i, j + 1), (i + 1, j + 1)]
-        return np.stack([cell_of(seed, a, b) for a, b in around]) * 2.0**-31 - 1.0
+        return _signed(hashed(seed, i + EAST, j + NORTH))
 
-    low, right, up, far = by_runs(hashed(column.astype(np.int64), row.astype(np.int64)),
-                                  corners, column, row)
-    s, t = _eased(x / size - column), _eased(y / size - row)
+    low, right, up, far = once_each(column * ROWS + row, corners, column, row)
+    s, t = _eased(x - column), _eased(y - row)
     bottom = low + s * (right - low)
-    return bottom + t * (up + s * (far - up) - bottom)
+    top = up + s * (far - up)
+    value: Floats = bottom + t * (top - bottom)
+    return value
 
 
 def noise_along(seed: int, t: Floats, size: float) -> Floats:
-    """Return smooth noise in [-1, 1] of one coordinate, as :func:`noise` does of two."""
-    cell = np.floor(t / size)
-    before, after = (cell_of(seed, cell + k) * 2.0**-31 - 1.0 for k in (0, 1))
-    return before + _eased(t / size - cell) * (after - before)
+    """Return smooth noise in [-1, 1] of one coordinate, as `noise` does of two."""
+    t = t / size
+    cell = np.floor(t)
+    before, after = _signed(hashed(seed, cell)), _signed(hashed(seed, cell + 1))
+    value: Floats = before + _eased(t - cell) * (after - before)
+    return value

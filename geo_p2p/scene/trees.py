@@ -1,79 +1,87 @@
-"""Single trees, on two lattices: large and small crowns."""
+"""Single trees, in two sizes, and the ground and sky they cover."""
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .lattice import Floats, cell_of, draws
+from .lattice import Floats, draws, hashed, seed_of
 from .plan import Plan, Surface
 
-__all__ = ["LARGE", "SMALL", "Forest", "Grove", "Species"]
+__all__ = ["SPECIES", "Crowns", "Forest", "Species"]
 
 
 class Species(NamedTuple):
-    """A lattice of trees: at most one in each cell, its crown no wider than the cell."""
+    """Trees on a lattice: at most one in each cell, anywhere in it.
 
-    salt: int
+    Lengths are metres. A crown is at most as wide as the cell, hence the crown over a point
+    stands in one of the two by two cells nearest to it.
+    """
+
+    name: str
     cell: float
-    least: float
-    most: float
-    cast: float  # length of its shadow, as a share of the tallest house's
+    radius: tuple[float, float]  # of a crown, least and most
+    height: float
+    chance: dict[Surface, float]
 
 
-# Radii in metres; twice the most is at most the cell, so that two by two cells hold all crowns.
-LARGE = Species(21, 8.5, 2.4, 4.25, 0.55)
-SMALL = Species(22, 5.6, 1.0, 2.4, 0.3)
+G, L, W, B = Surface.GARDEN, Surface.LAWN, Surface.WOOD, Surface.BANK
+# From low to high, as they cover each other.
+SPECIES = (
+    Species("small", 5.6, (1.0, 2.4), 2.3, {G: 0.22, L: 0.06, W: 0.9, B: 0.3, Surface.WALK: 0.12}),
+    Species("large", 8.5, (2.4, 4.25), 4.2, {G: 0.16, L: 0.10, W: 0.96, B: 0.3}),
+)
+OFF_WALLS = 1.0  # m from a stem to the nearest house, at least
 
-CHANCE = np.zeros((2, len(Surface)))
-CHANCE[0, [Surface.GARDEN, Surface.LAWN, Surface.WOOD, Surface.BANK]] = 0.16, 0.10, 0.96, 0.3
-CHANCE[1, [Surface.GARDEN, Surface.LAWN, Surface.WOOD, Surface.BANK]] = 0.22, 0.06, 0.9, 0.3
-CHANCE[1, Surface.WALK] = 0.12
 
+class Crowns(NamedTuple):
+    """The crown over each point: (points,) arrays."""
 
-class Grove(NamedTuple):
-    """The crown over each point: ``rise`` in (0, 1] where there is one, (x, y) from its middle."""
-
-    rise: Floats
-    x: Floats
+    rise: Floats  # 1 at its top, 0 at its rim and where there is none
+    x: Floats  # from its middle, in radii
     y: Floats
-    tone: Floats
+    tone: Floats  # in [-1, 1)
 
 
 class Forest:
-    """The trees of one species that can matter for points within given bounds."""
+    """All trees of one species that matter for some points.
+
+    Parameters
+    ----------
+    plan : what the trees grow on.
+    species : their size and where they like to be.
+    x, y : (points,) world metres.
+    reach : metres around the points to know trees for.
+    """
 
     def __init__(self, plan: Plan, species: Species, x: Floats, y: Floats, reach: float) -> None:
-        self.species = species
-        cell = species.cell
-        low_i, low_j = (int(np.floor((c.min() - reach) / cell - 0.5)) for c in (x, y))
-        high_i, high_j = (int(np.floor((c.max() + reach) / cell - 0.5)) + 2 for c in (x, y))
-        self.origin = low_i, low_j
-        self.width = high_j - low_j
-        j, i = np.meshgrid(np.arange(low_j, high_j, dtype=float), np.arange(low_i, high_i, dtype=float))
-        i, j = i.ravel(), j.ravel()
-        key = cell_of(plan.seed, i, j, i * 0 + species.salt)
-        chance = draws(key, 5)
-        self.x, self.y = (i + chance[0]) * cell, (j + chance[1]) * cell
+        self.cell = species.cell
+        lows = [np.floor((c.min() - reach) / self.cell - 0.5) for c in (x, y)]
+        highs = [np.floor((c.max() + reach) / self.cell - 0.5) + 2 for c in (x, y)]
+        columns, rows = (np.arange(low, high) for low, high in zip(lows, highs, strict=True))
+        self.origin, self.rows = lows, rows.size
+        i, j = np.repeat(columns, rows.size), np.tile(rows, columns.size)
+        chance = draws(hashed(seed_of(plan.seed, species.name), i, j), 5)
+        self.x, self.y = (i + chance[0]) * self.cell, (j + chance[1]) * self.cell
         place = plan.place(self.x, self.y)
-        likely = CHANCE[int(species is SMALL)][place.surface]
-        clear = (place.houses.outside(self.x, self.y) > 1.0)
-        radius = species.least + (species.most - species.least) * chance[2]
-        self.radius = np.where((chance[3] < likely) & clear, radius, 0.0)
+        likely = np.array([species.chance.get(surface, 0.0) for surface in Surface])
+        grows = chance[2] < likely[place.surface]
+        grows &= place.houses.distance(self.x, self.y) > OFF_WALLS
+        least, most = species.radius
+        self.radius = np.where(grows, least + (most - least) * chance[3], 0)
         self.tone = 2 * chance[4] - 1
 
-    def over(self, x: Floats, y: Floats) -> Grove:
-        """Return the crown over each point; of two, the one whose top is nearer."""
-        cell = self.species.cell
-        i = np.floor(x / cell - 0.5).astype(np.int64) - self.origin[0]
-        j = np.floor(y / cell - 0.5).astype(np.int64) - self.origin[1]
-        first = i * self.width + j
-        best = Grove(*(np.zeros(x.shape) for _ in range(4)))
-        for step in (0, 1, self.width, self.width + 1):
-            at = first + step
-            dx, dy, radius = x - self.x[at], y - self.y[at], self.radius[at]
-            rise = 1 - (dx * dx + dy * dy) / np.maximum(radius * radius, 1e-6)
-            higher = rise > best.rise
-            best = Grove(*(np.where(higher, new, old) for new, old in zip(
-                (rise, dx / np.maximum(radius, 1e-3), dy / np.maximum(radius, 1e-3), self.tone[at]), best)))
-        return best
+    def over(self, x: Floats, y: Floats) -> Crowns:
+        """Return the crown over each point; of several, the one whose top is nearest in radii."""
+        i = np.floor(x / self.cell - 0.5) - self.origin[0]
+        j = np.floor(y / self.cell - 0.5) - self.origin[1]
+        first = (i * self.rows + j).astype(np.int64)
+        rise, which = np.zeros(x.shape), first
+        for step in (0, 1, self.rows, self.rows + 1):
+            tree = first + step
+            dx, dy, radius = x - self.x[tree], y - self.y[tree], self.radius[tree]
+            new = 1 - (dx * dx + dy * dy) / np.maximum(radius * radius, 1e-6)
+            which = np.where(new > rise, tree, which)
+            rise = np.maximum(new, rise)
+        radius = np.maximum(self.radius[which], 1e-3)
+        dx, dy = (x - self.x[which]) / radius, (y - self.y[which]) / radius
+        return Crowns(rise, dx, dy, self.tone[which])

@@ -1,0 +1,66 @@
+"""Where networks run, and in what precision."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from geo_p2p.errors import ModelError
+
+__all__ = ["choose_device", "choose_precision", "exact_arithmetic", "precision_name"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of a name; "auto" takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises
+    ------
+    ModelError
+        If there is no such device on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"device {name!r}: not to be had here ({reason}); try 'auto'") from error
+    return device
+
+
+def choose_precision(name: str, device: torch.device, target_dtype: str) -> torch.dtype:
+    """Return the number format of the network's inner layers.
+
+    "auto" is bf16 on a CUDA device that has it, and if the target is 8 bits wide (bf16 tells only
+    256 values of an octave apart); fp32 otherwise.
+    """
+    if name == "bf16":
+        return torch.bfloat16
+    if name == "auto" and device.type == "cuda" and target_dtype in ("uint8", "int8"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.float32
+
+
+def precision_name(dtype: torch.dtype) -> str:
+    """Return "fp32" or "bf16"."""
+    return {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
+
+
+@contextlib.contextmanager
+def exact_arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Run layers in ``dtype``, with the same sums whatever ran before.
+
+    On CUDA, fp32 convolutions would round to TF32's ten bits, and algorithms be picked by a race.
+    """
+    with contextlib.ExitStack() as stack:
+        if device.type == "cuda":
+            flags = torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            )
+            stack.enter_context(flags)
+        if dtype is not torch.float32:
+            stack.enter_context(torch.autocast(device.type, dtype))
+        yield

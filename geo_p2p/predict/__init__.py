@@ -1,0 +1,100 @@
+"""Translate a raster of any size: a plan of independent blocks, then one mosaic.
+
+A model that is tile-safe is run on blocks read with its halo: side by side they equal the
+translation of the whole raster. A model that is not is run on overlapping tiles, blended under
+weights that are the same whichever block asks. Either way a block depends on nothing but the
+raster and its place, and is written atomically: what an interrupted run has finished stays good.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from geo_p2p.predict.plan import Job, Model, PredictConfig
+from geo_p2p.predict.run import Runner
+from geo_p2p.raster import RasterSource, refuse_to_clobber, write_mosaic
+
+__all__ = ["Model", "PredictConfig", "Prediction", "predict"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a prediction did.
+
+    ``output`` is the mosaic, ``width`` and ``height`` its px, ``blocks`` how many the plan has,
+    ``mpx_per_s`` output pixels over the wall time of the blocks run now (0 if none was left).
+    """
+
+    output: Path
+    width: int
+    height: int
+    blocks: int
+    mpx_per_s: float
+    tile_safe: bool
+
+
+def predict(
+    model: Model,
+    source: RasterSource,
+    dst: str | Path,
+    config: PredictConfig | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Translate a raster into a Cloud Optimized GeoTIFF.
+
+    Blocks that an interrupted run of the same plan left in ``dst.parts/`` are not run again.
+
+    Parameters
+    ----------
+    model : any callable with a card.
+    source : the raster; its bands in the order the model was trained on.
+    dst : where the mosaic shall appear.
+    config : settings; the defaults if None.
+    overwrite : whether to replace a file of that name.
+    progress : called with (blocks done, blocks in all).
+
+    Raises
+    ------
+    ModelError
+        If the raster's bands are not what the model takes.
+    RasterError
+        If the raster cannot be read or the output not written.
+    """
+    config = config or PredictConfig()
+    dst = Path(dst)
+    job = Job.of(model, source, config)
+    refuse_to_clobber(dst, overwrite)
+    folder = dst.with_name(f"{dst.name}.parts")
+    job.open_folder(folder)
+    started, pixels = time.perf_counter(), 0
+    todo = [block for block in job.blocks if not job.file(folder, block).exists()]
+    tell = progress or (lambda done, total: None)
+    done = len(job.blocks) - len(todo)
+    tell(done, len(job.blocks))
+    for block in Runner(job, folder).run(todo):
+        core = job.core(block)
+        pixels, done = pixels + core.width * core.height, done + 1
+        tell(done, len(job.blocks))
+    seconds = time.perf_counter() - started
+    parts = [(job.file(folder, block), job.place(block)) for block in job.blocks]
+    frame = source.frame.crop(job.window)
+    write_mosaic(
+        parts,
+        dst,
+        frame,
+        job.bands,
+        overwrite=overwrite,
+        options=config.options,
+        tags=job.tags(),
+    )
+    if not config.keep_parts:
+        shutil.rmtree(folder)
+    speed = pixels / 1e6 / seconds if pixels else 0.0
+    safe = model.card.tile_safe
+    return Prediction(dst, frame.width, frame.height, len(job.blocks), speed, safe)

@@ -1,0 +1,201 @@
+"""What is to be done: a model, a raster, and the blocks that cover it."""
+
+import hashlib
+import json
+import logging
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geo_p2p.card import ModelCard, Scaling
+from geo_p2p.errors import ModelError, RasterError
+from geo_p2p.grid import Block, BlockPlan, intersection, overlap_of
+from geo_p2p.raster import Bands, RasterSource
+
+__all__ = ["Job", "Model", "PredictConfig"]
+
+log = logging.getLogger(__name__)
+
+BLOCK = 1024
+"""Side of a block's core, px, where nothing else is asked for."""
+
+
+class Model(Protocol):
+    """Anything that translates tiles and says what it is."""
+
+    @property
+    def card(self) -> ModelCard:
+        """How the model wants to be used."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells its results from those of another: a hash of weights and precision."""
+
+    def __call__(self, tiles: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        """Translate (batch, channels, rows, cols); ``seed`` fixes what is random in it."""
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Settings of a prediction and their defaults.
+
+    Parameters
+    ----------
+    block_size : side of a block's core, px; None for 1024, or the next the model's stride allows.
+    batch_size : blocks a call of the model.
+    bounds : left, bottom, right, top in CRS units of the raster; None for all of it.
+    dtype : type of the output; None for the target's own.
+    options : creation options of the Cloud Optimized GeoTIFF.
+    keep_parts : whether to leave the block files beside the mosaic.
+    """
+
+    block_size: int | None = None
+    batch_size: int = 1
+    bounds: tuple[float, float, float, float] | None = None
+    dtype: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    keep_parts: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be."""
+        if self.batch_size < 1:
+            raise ModelError(f"a batch of {self.batch_size} blocks: give at least 1")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model, a raster and the plan to bring them together."""
+
+    model: Model
+    source: RasterSource
+    config: PredictConfig
+    plan: BlockPlan
+    window: Window
+    scaling: Scaling
+
+    @classmethod
+    def of(cls, model: Model, source: RasterSource, config: PredictConfig) -> "Job":
+        card = model.card
+        if source.count != card.input.count:
+            raise ModelError(
+                f"{source.name}: {source.count} bands, but the model takes {card.input.count}; "
+                "choose them by number (--bidx)"
+            )
+        frame = source.frame
+        window = frame.window if config.bounds is None else frame.window_of(config.bounds)
+        halo = card.halo if card.tile_safe else 0
+        size = _block_size(card.stride, config.block_size)
+        plan = BlockPlan(frame.height, frame.width, card.stride, halo, size)
+        return cls(model, source, config, plan, window, _output_scaling(card.target, config.dtype))
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Blocks of the plan that hold pixels of the window."""
+        return [block for block in self.plan if intersection(block.core, self.window) is not None]
+
+    def core(self, block: Block) -> Window:
+        """The part of a block's core that is wanted, px of the raster."""
+        part = intersection(block.core, self.window)
+        assert part is not None  # by the choice of `blocks`
+        return part
+
+    def place(self, block: Block) -> Window:
+        """The same, px of the output."""
+        part = self.core(block)
+        rows, cols = overlap_of(self.window, part)
+        return Window(cols.start, rows.start, part.width, part.height)
+
+    def file(self, folder: Path, block: Block) -> Path:
+        """Where a block is written."""
+        return folder / f"block_{block.row:05d}_{block.col:05d}.tif"
+
+    @cached_property
+    def bands(self) -> Bands:
+        """What the output's bands hold: the target's."""
+        target = self.scaling
+        return Bands(
+            count=target.count,
+            dtype=target.dtype,
+            nodata=target.nodata,
+            names=target.names,
+            units=target.units,
+            colors={c.value: c.color for c in target.classes},
+            classes={c.value: c.name for c in target.classes},
+            interp=("palette",) if target.classes else target.interp,
+            scales=target.scales,
+            offsets=target.offsets,
+        )
+
+    def open_folder(self, folder: Path) -> None:
+        """Make the folder of parts, or go on with one of the same plan."""
+        file = folder / "plan.json"
+        if folder.exists():
+            if file.exists() and json.loads(file.read_text(encoding="utf-8")) == self.recipe:
+                log.info("%s: going on with what an earlier run has finished", folder)
+                return
+            # Parts of another plan do not fit this one; nobody else writes folders of this name.
+            shutil.rmtree(folder)
+        folder.mkdir()
+        file.write_text(json.dumps(self.recipe), encoding="utf-8")
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What decides the bytes of a block."""
+        stamps = [_stamp(path) for path in self.source.paths]
+        plan = asdict(self.plan)
+        output = hashlib.sha256(json.dumps(self.scaling.to_json()).encode()).hexdigest()
+        return {
+            "plan": plan,
+            "window": list(self.window.flatten()),
+            "source": stamps,
+            "bands": self.source.bands and list(self.source.bands),
+            "model": self.model.fingerprint,
+            "output": output,
+        }
+
+    def tags(self) -> dict[str, str]:
+        """Provenance, for the output's metadata."""
+        return {
+            "GEO_P2P_MODEL": self.model.fingerprint,
+            "GEO_P2P_SOURCE": self.source.name,
+            "GEO_P2P_TILES": "exact" if self.model.card.tile_safe else "blended",
+            "GEO_P2P_PLAN": json.dumps(asdict(self.plan)),
+        }
+
+
+def _block_size(stride: int, asked: int | None) -> int:
+    """Side of a core: what was asked for, or the default made a multiple of the stride."""
+    return asked or math.lcm(stride, 512) * max(1, BLOCK // math.lcm(stride, 512))
+
+
+def _output_scaling(target: Scaling, dtype: str | None) -> Scaling:
+    """The target's scaling, into another type if one is asked for."""
+    if dtype is None or dtype == target.dtype:
+        return target
+    try:
+        kind = np.dtype(dtype)
+    except TypeError as error:
+        raise RasterError(f"output type {dtype!r}: not a type of numbers") from error
+    nodata = target.nodata
+    if nodata is not None and kind.kind in "iu":
+        info = np.iinfo(kind)
+        fits = not math.isnan(nodata) and info.min <= nodata <= info.max
+        nodata = nodata if fits else None
+    return replace(target, dtype=kind.name, nodata=nodata)
+
+
+def _stamp(path: str) -> list[Any]:
+    """What tells a file from another of its name."""
+    file = Path(path)
+    if not file.exists():
+        return [path]
+    stat = file.stat()
+    return [str(file.absolute()), stat.st_size, stat.st_mtime_ns]

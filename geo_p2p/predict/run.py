@@ -1,0 +1,155 @@
+"""How it is done: read, translate and write blocks, side by side."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geo_p2p.errors import ModelError
+from geo_p2p.grid import Block, Tile, TileGrid, assemble, overlap_of
+from geo_p2p.predict.plan import Job
+from geo_p2p.raster import RasterSink
+
+__all__ = ["Runner"]
+
+AHEAD = 2
+"""Batches read before they are needed, and blocks waiting to be written."""
+
+Values = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs blocks of a job into a folder."""
+
+    job: Job
+    folder: Path
+
+    def run(self, blocks: list[Block]) -> Iterator[Block]:
+        """Read, translate and write blocks; reading and writing run beside the model."""
+        work = self._exact if self.job.model.card.tile_safe else self._blended
+        with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as writers:
+            written: deque[Future[Block]] = deque()
+            try:
+                for batch, images in _ahead(
+                    readers, self._read, _batches(blocks, self.job.config.batch_size)
+                ):
+                    for block, (values, valid) in zip(batch, work(batch, images), strict=True):
+                        written.append(writers.submit(self._write, block, values, valid))
+                    while len(written) > AHEAD:
+                        yield written.popleft().result()
+                while written:
+                    yield written.popleft().result()
+            finally:
+                for pending in written:
+                    pending.cancel()
+
+    def _read(self, batch: list[Block]) -> list[tuple[Values, Mask]]:
+        """Read what the blocks need: with a halo, or with every tile that touches them."""
+        return [self.job.source.read(self._needs(block)) for block in batch]
+
+    def _needs(self, block: Block) -> Window:
+        """Px of the raster that a block depends on."""
+        if self.job.model.card.tile_safe:
+            return block.read
+        tiles = [tile.window for tile in self._tiles.touching(self.job.core(block))]
+        rows = min(t.row_off for t in tiles), max(t.row_off + t.height for t in tiles)
+        cols = min(t.col_off for t in tiles), max(t.col_off + t.width for t in tiles)
+        return Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
+
+    @property
+    def _tiles(self) -> TileGrid:
+        """Half-overlapping tiles of the size the model was trained on, for blending."""
+        size = self.job.model.card.size
+        return TileGrid(self.job.plan.height, self.job.plan.width, size, size // 2)
+
+    def _exact(
+        self, batch: list[Block], images: list[tuple[Values, Mask]]
+    ) -> Iterator[tuple[Values, Mask]]:
+        """Translate blocks with their halo, all of a batch at once."""
+        scale = self.job.model.card.input.forward
+        valids = [
+            valid[overlap_of(block.read, self.job.core(block))]
+            for block, (_, valid) in zip(batch, images, strict=True)
+        ]
+        # Nothing to translate where nothing is valid; only such a batch is left out whole, so
+        # that the shape of a call never depends on the mask.
+        if not any(valid.any() for valid in valids):
+            yield from ((self._nothing(valid), valid) for valid in valids)
+            return
+        tiles = np.stack([b.extend(scale(*image)) for b, image in zip(batch, images, strict=True)])
+        outputs = self.job.model(tiles, 0)
+        for block, output, valid in zip(batch, outputs, valids, strict=True):
+            kept = output[:, *overlap_of(block.tile, self.job.core(block))]
+            yield self._values(kept, valid), valid
+
+    def _blended(
+        self, batch: list[Block], images: list[tuple[Values, Mask]]
+    ) -> Iterator[tuple[Values, Mask]]:
+        """Translate every tile that touches a block and blend them."""
+        card, grid = self.job.model.card, self._tiles
+        for block, (values, valid) in zip(batch, images, strict=True):
+            core, read = self.job.core(block), self._needs(block)
+            kept = valid[overlap_of(read, core)]
+            if not kept.any():
+                yield self._nothing(kept), kept
+                continue
+            scaled = card.input.forward(values, valid)
+
+            def translated(tile: Tile, scaled: Values = scaled, read: Window = read) -> Values:
+                part = scaled[:, *overlap_of(read, tile.window)]
+                height, width = part.shape[1:]
+                up = [-n % card.stride for n in (height, width)]
+                padded = np.pad(part, ((0, 0), (0, up[0]), (0, up[1])), mode="symmetric")
+                # The seed is the tile's place, so that each block draws the same dropout for it.
+                seed = tile.row * grid.cols.count + tile.col
+                return self.job.model(padded[None], seed)[0][:, :height, :width]
+
+            outputs = (translated(tile) for tile in grid.touching(core))
+            yield self._values(assemble(grid, outputs, "feather", core), kept), kept
+
+    def _values(self, scaled: NDArray[np.float32], valid: Mask) -> Values:
+        """Raster values of a translation."""
+        if not np.isfinite(scaled[:, valid]).all():
+            raise ModelError("the model gave values that are not finite; its weights are unusable")
+        return self.job.scaling.inverse(np.where(np.isfinite(scaled), scaled, 0))
+
+    def _nothing(self, valid: Mask) -> Values:
+        return np.zeros((self.job.scaling.count, *valid.shape), self.job.scaling.dtype)
+
+    def _write(self, block: Block, values: Values, valid: Mask) -> Block:
+        frame = self.job.source.frame.crop(self.job.core(block))
+        with RasterSink(
+            self.job.file(self.folder, block), frame, self.job.bands, overwrite=True
+        ) as sink:
+            sink.write(values, valid=valid)
+        return block
+
+
+def _batches(blocks: list[Block], size: int) -> Iterator[list[Block]]:
+    for start in range(0, len(blocks), size):
+        yield blocks[start : start + size]
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    read: Callable[[list[Block]], list[tuple[Values, Mask]]],
+    batches: Iterable[list[Block]],
+) -> Iterator[tuple[list[Block], list[tuple[Values, Mask]]]]:
+    """Pairs of batches and what was read for them, `AHEAD` of need."""
+    waiting: deque[tuple[list[Block], Future[list[tuple[Values, Mask]]]]] = deque()
+    for batch in batches:
+        waiting.append((batch, pool.submit(read, batch)))
+        if len(waiting) > AHEAD:
+            done, images = waiting.popleft()
+            yield done, images.result()
+    while waiting:
+        done, images = waiting.popleft()
+        yield done, images.result()

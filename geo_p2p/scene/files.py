@@ -1,0 +1,136 @@
+"""The town as files: an aerial photograph and its map, on lattices of their own."""
+
+import math
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.warp import transform, transform_bounds
+
+from ..grid import TileGrid
+from ..raster import Bands, Frame, RasterSink
+from .town import CLASSES, Town
+
+__all__ = ["SceneFiles", "scene_frames", "write_scene"]
+
+ORIGIN = 440_000.0, 5_500_000.0  # of the aerial: left and top, metres
+MARGIN = 32.0  # m of map around the aerial, at least
+COARSER = 1.2  # a pixel of the map on the ground, in pixels of the aerial, unless told
+BLOCK = 512  # px written at a time
+
+RGB = ("red", "green", "blue")
+COLOURS = Bands(3, "uint8", interp=RGB)
+PALETTE = Bands(
+    1,
+    "uint8",
+    names=("class",),
+    colors={0: (0, 0, 0, 255), **{c.value: (*c.color, 255) for c in CLASSES}},
+    classes={0: "unknown", **{c.value: c.name for c in CLASSES}},
+    interp=("palette",),
+)
+
+
+class SceneFiles(NamedTuple):
+    """Where a scene was written."""
+
+    aerial: Path
+    map: Path
+    classes: Path
+
+
+def scene_frames(
+    town: Town,
+    size: int | tuple[int, int] = 1536,
+    res: float = 0.5,
+    map_crs: str = "EPSG:3857",
+    map_res: float | None = None,
+) -> tuple[Frame, Frame]:
+    """Return the frames of an aerial photograph and of a map that covers it with a margin.
+
+    Parameters
+    ----------
+    town : whose CRS the aerial has.
+    size : height and width of the aerial, px, or one number for both.
+    res : pixel size of the aerial, metres.
+    map_crs : CRS of the map, anything rasterio understands.
+    map_res : pixel size of the map, units of its CRS; None for about 1.2 of the aerial's on the
+        ground.
+
+    Returns
+    -------
+    The aerial's frame and the map's.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    left, top = ORIGIN
+    aerial = Frame(height, width, Affine(res, 0, left, 0, -res, top), town.crs)
+    crs = CRS.from_user_input(map_crs)
+    west, south, east, north = aerial.bounds
+    around = (west - MARGIN, south - MARGIN, east + MARGIN, north + MARGIN)
+    if map_res is None:
+        map_res = _step(aerial, crs, COARSER * res)
+    west, south, east, north = transform_bounds(town.crs, crs, *around)
+    rows, cols = math.ceil((north - south) / map_res), math.ceil((east - west) / map_res)
+    return aerial, Frame(rows, cols, Affine(map_res, 0, west, 0, -map_res, north), crs)
+
+
+def _step(aerial: Frame, crs: CRS, metres: float) -> float:
+    """Return what a distance in the middle of a frame is in another CRS, to three digits."""
+    west, south, east, north = aerial.bounds
+    x, y = (west + east) / 2, (south + north) / 2
+    xs, ys = transform(aerial.crs, crs, [x, x + metres], [y, y])
+    return float(f"{np.hypot(xs[1] - xs[0], ys[1] - ys[0]):.3g}")
+
+
+def write_scene(
+    folder: str | Path,
+    *,
+    town: Town | None = None,
+    size: int | tuple[int, int] = 1536,
+    res: float = 0.5,
+    map_crs: str = "EPSG:3857",
+    map_res: float | None = None,
+    overwrite: bool = False,
+) -> SceneFiles:
+    """Write ``aerial.tif``, ``map.tif`` and ``classes.tif`` into a folder, block by block.
+
+    Memory does not depend on the size. `map.tif` is the map as it is drawn (RGB), `classes.tif`
+    the numbers of `CLASSES` with a palette; both lie on the map's frame.
+
+    Parameters
+    ----------
+    folder : where to write; made if it does not exist.
+    town : what to show; None for ``Town()``.
+    size, res, map_crs, map_res : as in `scene_frames`.
+    overwrite : whether to replace files of those names.
+
+    Returns
+    -------
+    The paths of the three files.
+
+    Raises
+    ------
+    RasterError
+        If one of the files exists and shall not be overwritten, or cannot be written.
+    """
+    town = town or Town()
+    aerial, chart = scene_frames(town, size, res, map_crs, map_res)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = SceneFiles(*(folder / f"{name}.tif" for name in SceneFiles._fields))
+    jobs = [
+        (files.aerial, aerial, COLOURS, town.aerial),
+        (files.map, chart, COLOURS, town.map_colours),
+        (files.classes, chart, PALETTE, town.map_classes),
+    ]
+    with ExitStack() as stack:  # all are opened first: a refusal comes before the work
+        sinks = [
+            (stack.enter_context(RasterSink(path, frame, bands, overwrite=overwrite)), render)
+            for path, frame, bands, render in jobs
+        ]
+        for sink, render in sinks:
+            for tile in TileGrid(*sink.frame.shape, BLOCK, 0):
+                sink.write(render(sink.frame.crop(tile.core)), tile.core)
+    return files

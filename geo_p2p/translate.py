@@ -1,0 +1,114 @@
+"""Translate a raster with a model that lies on disk."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from geo_p2p.model_file import Translator, find_model, load_model
+from geo_p2p.predict import PredictConfig, Prediction, predict
+from geo_p2p.raster import RasterSource
+
+__all__ = ["predict_raster", "translate"]
+
+log = logging.getLogger(__name__)
+
+Paths = str | Path | Iterable[str | Path]
+
+
+def predict_raster(
+    src: Paths,
+    dst: str | Path | None = None,
+    *,
+    model: str | Path | Translator | None = None,
+    bidx: Sequence[int] | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> Path:
+    """Translate a raster into a georeferenced mosaic of the target kind.
+
+    Parameters
+    ----------
+    src : the raster, of any size; several co-registered files stack as bands.
+    dst : where the mosaic shall appear; ``<stem>_translated.tif`` in the working directory if None.
+    model : a model's folder, .emd or name under ``./models``; None for ``$GEO_P2P_MODEL``, else
+        the newest one there.
+    bidx : bands to translate, from 1; None for those the model was trained on.
+    overwrite : whether to replace a file of that name.
+    progress : called with (blocks done, blocks in all).
+    **settings : fields of `geo_p2p.predict.PredictConfig`.
+
+    Returns
+    -------
+    Where the mosaic is.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or the raster's bands are not what it takes.
+    RasterError
+        If the raster cannot be read or the mosaic not written.
+    """
+    translator = model if isinstance(model, Translator) else load_model(_told(model))
+    config = PredictConfig(**settings)
+    return translate(
+        translator, src, dst, config, bidx=bidx, overwrite=overwrite, progress=progress
+    ).output
+
+
+def translate(
+    translator: Translator,
+    src: Paths,
+    dst: str | Path | None,
+    config: PredictConfig,
+    *,
+    bidx: Sequence[int] | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prediction:
+    """Do what `predict_raster` does, with a loaded model, and say how it went."""
+    source = RasterSource(src, bidx or _bands_of(translator, src))
+    if dst is None:
+        dst = f"{Path(source.paths[0]).stem}_translated.tif"
+    if source.warped_to_map:
+        log.warning("%s is placed by control points; the output lies on its warped lattice", src)
+    if not translator.card.tile_safe:
+        log.warning(
+            "the model takes statistics of each tile, so tiles cannot agree exactly: they are "
+            "blended; train with recipe 'seamless' for exact tiles"
+        )
+    _compare_pixels(translator, source)
+    return predict(translator, source, dst, config, overwrite=overwrite, progress=progress)
+
+
+def _told(model: str | Path | None) -> Path:
+    """Find the model, and say which if the user did not."""
+    path = find_model(model)
+    if model is None:
+        log.warning("model: %s", path)
+    return path
+
+
+def _bands_of(translator: Translator, src: Paths) -> tuple[int, ...] | None:
+    """Bands by the numbers the model was trained on, where the raster has more than it takes."""
+    card = translator.card
+    if card.bands and RasterSource(src).count > card.input.count:
+        return card.bands
+    return None
+
+
+def _compare_pixels(translator: Translator, source: RasterSource) -> None:
+    """Warn of a raster much coarser or finer than what the model has seen."""
+    card, frame = translator.card, source.frame
+    if card.pixel_size is None or card.crs != frame.crs_name:
+        return
+    ratio = frame.res[0] / card.pixel_size[0]
+    if not 0.8 < ratio < 1.25:
+        log.warning(
+            "%s: pixels of %.4g are %.2g times those the model was trained on (%.4g)",
+            source.name,
+            frame.res[0],
+            ratio,
+            card.pixel_size[0],
+        )
