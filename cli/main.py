@@ -51,8 +51,11 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; turn what it refuses to do into one line, and nothing else."""
+        from rasterio import Env
+
         try:
-            return super().invoke(ctx)
+            with Env():  # without one GDAL writes its warnings to stderr, with it to a log
+                return super().invoke(ctx)
         except GeoP2PError as error:
             raise click.ClickException(str(error)) from error
         except (KeyboardInterrupt, click.Abort):
@@ -80,12 +83,16 @@ def configure_logging(verbosity: int) -> None:
     Parameters
     ----------
     verbosity
-        0 shows what a run decides for you (INFO); each step up or down moves one level.
+        0 shows what a run decides for you (INFO); each step up or down moves one level. Above
+        0, what GDAL warns of is shown too.
     """
     logger = logging.getLogger("geo_p2p")
     logger.handlers = [Messages()]
     logger.propagate = False
     logger.setLevel(min(max(logging.INFO - 10 * verbosity, logging.DEBUG), logging.CRITICAL))
+    logging.getLogger("rasterio").handlers = [
+        Messages() if verbosity > 0 else logging.NullHandler()
+    ]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,15 +4,21 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import PurePath
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import click
 
+log = logging.getLogger(__name__)
+
 Report: TypeAlias = Callable[[int, int], None]
 """Called with (done, total) as the work goes on."""
+
+StageReport: TypeAlias = Callable[[str, int, int], None]
+"""Called with (stage, done, total) as the work goes on."""
 
 
 def show(record: Mapping[str, object], *, as_json: bool) -> None:
@@ -28,7 +34,16 @@ def show(record: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(plain(record), allow_nan=False))
     else:
-        print_table(dict(rows(plain(record))))
+        print_table(list(rows(plain(record))))
+
+
+def brief(scores: Mapping[str, Any]) -> dict[str, object]:
+    """Return what people read first of `geo_p2p.metrics` results: no bands apart, no matrix."""
+    left_out = ("bands", "made", "ssim_pixels", "confusion", "classes", "iou")
+    kept = {name: value for name, value in scores.items() if name not in left_out}
+    if "iou" in scores:
+        kept["iou"] = dict(zip(scores["classes"], scores["iou"], strict=True))
+    return kept
 
 
 def plain(value: object) -> object:
@@ -79,16 +94,23 @@ def text(value: object) -> str:
     return str(value)
 
 
-def print_table(pairs: Mapping[str, str]) -> None:
-    """Print labels and texts in two columns; nothing is cut short where no terminal reads."""
+def print_table(lines: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
+    """Print texts in columns, the first one dim; nothing is cut short where no terminal reads."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
-    for label, value in pairs.items():
-        table.add_row(Text(label, style="dim"), Text(value, overflow="fold"))
+    if header:
+        table.add_row(*(Text(name, style="dim") for name in header))
+    for label, *cells in lines:
+        table.add_row(Text(label, style="dim"), *(Text(cell, overflow="fold") for cell in cells))
     Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+
+
+def wanted() -> bool:
+    """Tell whether progress is wanted: ``--quiet`` was not said."""
+    return logging.getLogger("geo_p2p").isEnabledFor(logging.INFO)
 
 
 @contextmanager
@@ -100,18 +122,46 @@ def progress(description: str) -> Iterator[Report]:
     Report
         To be called with (done, total).
     """
+    with bars() as report:
+        yield partial(report, description)
+
+
+@contextmanager
+def stages() -> Iterator[StageReport]:
+    """Show a bar for each stage of a long work; where no terminal reads, a line in the log.
+
+    Yields
+    ------
+    StageReport
+        To be called with (stage, done, total).
+    """
+    begun: set[str] = set()
+    with bars() as update:
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in begun and not sys.stderr.isatty():
+                log.info("%s", stage)
+            begun.add(stage)
+            update(stage, done, total)
+
+        yield report
+
+
+@contextmanager
+def bars() -> Iterator[StageReport]:
+    """Show bars that appear as they are first told of."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskID,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
     console = Console(stderr=True)
-    shown = console.is_terminal and logging.getLogger("geo_p2p").isEnabledFor(logging.INFO)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -119,11 +169,14 @@ def progress(description: str) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    # Results stay on stdout: left to itself, the bar would send them to its own console.
-    with Progress(*columns, console=console, disable=not shown, redirect_stdout=False) as bar:
-        task = bar.add_task(description, total=None)
+    hidden = not (console.is_terminal and wanted())
+    # Results stay on stdout: left to itself, a bar would send them to its own console.
+    with Progress(*columns, console=console, disable=hidden, redirect_stdout=False) as bar:
+        tasks: dict[str, TaskID] = {}
 
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=None)
+            bar.update(tasks[stage], completed=done, total=total)
 
         yield report

@@ -5,6 +5,7 @@ a batch. The loaders are fastai's, without worker processes.
 """
 
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastai.data.core import DataLoaders
-from fastai.data.load import DataLoader
 from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
@@ -24,6 +23,13 @@ from geo_p2p.chips import Chip, ChipFolder, split_territory
 from geo_p2p.errors import ChipError
 from geo_p2p.raster import Frame
 from geo_p2p.report import Figure, as_picture, panel
+
+with warnings.catch_warnings():
+    # fastai decorates code that is never run here with what torch has deprecated, and says so
+    # three times to whoever starts a training. `pix2pix` comes by here before it loads the rest.
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+    from fastai.data.core import DataLoaders
+    from fastai.data.load import DataLoader
 
 __all__ = ["Augmentation", "ChipSet", "DataBunch", "prepare_data"]
 

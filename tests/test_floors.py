@@ -28,7 +28,7 @@ FLOORS = [
     {"grid"},
     {"raster", "card", "metrics"},
     {"chips", "networks", "losses", "scene", "report", "device"},
-    {"data", "model_file", "predict", "scatter", "evaluate"},
+    {"data", "model_file", "predict", "scatter", "evaluate", "baselines"},
     {"translate"},
     {"pix2pix"},
     {"demo"},

@@ -141,6 +141,16 @@ def test_a_chip_of_one_stride_can_be_trained_on_one_at_a_time(halvings: int) -> 
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
 
+def test_instance_norm_is_the_paper_s_batch_norm_at_test_one_image_at_a_time() -> None:
+    batch = initialise(UNet(3, 2, halvings=3, ngf=4), seeded()).train()
+    instance = UNet(3, 2, halvings=3, ngf=4, norm="instance").eval()
+    missing, unused = instance.load_state_dict(batch.state_dict(), strict=False)
+    assert not missing
+    assert all(name.split(".")[-1].startswith(("running", "num_")) for name in unused)
+    x = torch.randn(1, 3, 32, 32, generator=seeded(1))
+    torch.testing.assert_close(instance(x), batch(x))
+
+
 # ------------------------------------------------------------------ the other networks
 
 
@@ -151,6 +161,15 @@ def test_the_resnet_has_as_many_weights_as_published(blocks: int, published: flo
     # Published with instance norm, which has no parameters there, and a bias on every layer.
     convs = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     assert round(sum(c.weight.numel() + c.out_channels for c in convs), -3) == published
+
+
+def test_a_block_of_the_resnet_adds_to_what_comes_in() -> None:
+    net = initialise(ResNet(3, 1, blocks=2, ngf=2), seeded()).eval()
+    x = torch.randn(1, 8, 6, 6, generator=seeded(1))
+    for block in net.blocks:
+        assert not torch.equal(block(x), x)
+        block.body[-1].weight.data.zero_()  # a last norm that says nothing
+        assert torch.equal(block(x), x)
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,17 @@ def test_the_stride_is_that_of_the_axis_that_needs_most(factor: tuple[int, int])
     assert total_stride(net, 1, max_stride=8, max_halo=16) == 4
 
 
+class Stripes(nn.Module):
+    """Make every fourth column brighter: which pixel sees which is the same for all."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1 + (torch.arange(x.shape[3]) % 4 == 0))
+
+
+def test_the_stride_shows_in_the_values_too() -> None:
+    assert total_stride(Stripes(), 1, max_halo=16) == 4
+
+
 @pytest.mark.parametrize("strength", [1e-9, 0.0])
 def test_weights_that_are_all_but_zero_hide_nothing(strength: float) -> None:
     # Attention starts with a gain of 0, and a fresh U-Net whispers at its innermost levels.

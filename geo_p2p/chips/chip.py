@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from geo_p2p.raster import Frame
 
-__all__ = ["Chip"]
+__all__ = ["Chip", "ChipRecord"]
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,12 @@ class Chip:
     valid: NDArray[np.bool_]
     frame: Frame
     name: str
+
+
+@dataclass(frozen=True)
+class ChipRecord:
+    """A chip that was written: its name, its window of the input raster, its valid share (0-1)."""
+
+    name: str
+    window: Window
+    valid: float

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from geo_p2p.chips.folder import ChipRecord
+from geo_p2p.chips.chip import ChipRecord
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.raster import RasterSource
 
@@ -72,7 +72,7 @@ def write_esri_files(
         "AllTilesStats2": _all_tiles(y, stats[1]),
         "WellKnownBandNames (FYI, these band names can be used in ExtractBands)": WELL_KNOWN,
     }
-    _write(folder / "esri_model_definition.emd", json.dumps(emd, indent=2))
+    _write_json(folder / "esri_model_definition.emd", emd)
     accumulated = {
         "Version": 1,
         "NumBands": x.count,
@@ -88,12 +88,18 @@ def write_esri_files(
         "BandStatsState": _welford(stats[0]),
         "BandStatsState2": _welford(stats[1]),
     }
-    _write(folder / "esri_accumulated_stats.json", json.dumps(accumulated, indent=2))
+    _write(
+        folder / "esri_accumulated_stats.json", json.dumps(accumulated, indent=2, allow_nan=False)
+    )
 
 
 def _write(path: Path, text: str) -> None:
     """Write text as it stands: line ends are part of these formats."""
     path.write_text(text, encoding="utf-8", newline="")
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    _write(path, json.dumps(document, indent=2, allow_nan=False))
 
 
 def _stats_text(count: int, bands: int, size: int) -> str:

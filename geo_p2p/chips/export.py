@@ -1,7 +1,9 @@
 """Cut paired chips from two rasters."""
 
+import logging
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,16 @@ import shapely
 from numpy.typing import NDArray
 
 from geo_p2p.chips.area import read_area
-from geo_p2p.chips.chip import Chip
+from geo_p2p.chips.chip import Chip, ChipRecord
 from geo_p2p.chips.esri import write_esri_files
-from geo_p2p.chips.folder import ChipRecord, is_chip_folder, write_chip, write_own_files
-from geo_p2p.chips.split import Split, split_territory
+from geo_p2p.chips.folder import (
+    foreign_files,
+    is_chip_folder,
+    remove_chip,
+    write_chip,
+    write_own_files,
+)
+from geo_p2p.chips.split import Split, refuse_impossible, split_territory
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.errors import ChipError, GridError
 from geo_p2p.grid import Tile, TileGrid
@@ -23,6 +31,8 @@ from geo_p2p.raster import RasterSource
 __all__ = ["ExportConfig", "export_chips"]
 
 Progress = Callable[[int, int], None]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,11 +71,12 @@ class ExportConfig:
             object.__setattr__(self, "stride", max(1, self.tile_size // 2))
         if not 0 <= self.min_valid <= 1:
             raise ChipError(f"a valid share of {self.min_valid}: give 0 to 1")
+        refuse_impossible(self.split, self.val_pct, self.buffer)
 
     @property
     def overlap(self) -> int:
         """Px that neighbouring chips share."""
-        stride = self.stride or self.tile_size
+        stride = self.tile_size if self.stride is None else self.stride
         if not 0 < stride <= self.tile_size:
             raise GridError(f"stride {stride} px: give 1 to the tile size, {self.tile_size}")
         return self.tile_size - stride
@@ -116,27 +127,24 @@ def export_chips(
     RasterError, AlignmentError
         If a raster cannot be read, or the two share no ground.
     ChipError
-        If no chip is left, or the folder exists.
+        If no chip is left, the area of interest is not usable, or the folder exists; with
+        ``overwrite``, if it holds anything beside chips.
+    GridError
+        For a stride that is no part of a chip.
     """
     config = ExportConfig(**settings)
     folder = Path(out_dir)
+    _make_room(folder, overwrite)
     x = RasterSource(src, config.bidx)
     y = RasterSource(additional, config.additional_bidx, like=x.frame, resampling=config.resampling)
     grid = _grid(x, config)
     area = None if config.mask is None else read_area(config.mask, x.frame)
-    _make_room(folder, overwrite)
-    partial = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with _whole(folder) as partial:
         tally = _cut((x, y), grid, partial, (config, area), progress or (lambda done, total: None))
         split = _split(tally, grid, config, partial)
         write_own_files(partial, (x, y), config.to_json(), tally.records, split)
         write_esri_files(partial, (x, y), config.tile_size, tally.records, _total(tally))
-        if overwrite:
-            shutil.rmtree(folder, ignore_errors=True)
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    log.info("%s: %s", folder, split)
     return folder
 
 
@@ -152,14 +160,41 @@ def _grid(x: RasterSource, config: ExportConfig) -> TileGrid:
 
 def _make_room(folder: Path, overwrite: bool) -> None:
     """Refuse a place that is taken by anything but a chip folder that may be replaced."""
-    if folder.exists() and not overwrite:
-        raise ChipError(f"{folder}: exists already; choose another name or say overwrite")
-    if folder.exists() and not is_chip_folder(folder):
-        raise ChipError(
-            f"{folder}: is not a chip folder, so it is not replaced; remove it yourself"
-        )
     if not folder.absolute().parent.is_dir():
         raise ChipError(f"{folder}: its parent folder does not exist; make it first")
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise ChipError(f"{folder}: exists already; choose another name or say overwrite")
+    if not is_chip_folder(folder):
+        raise ChipError(f"{folder}: not a chip folder, so it is not replaced; remove it yourself")
+    foreign = foreign_files(folder)
+    if foreign:
+        raise ChipError(f"{folder}: holds {foreign[0]} beside the chips; move it elsewhere first")
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to fill, which takes the place of ``folder`` once it is whole."""
+    place = folder.resolve()
+    partial, former = (place.with_name(f".{place.name}.{end}") for end in ("part", "former"))
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        yield partial
+        if place.exists():
+            shutil.rmtree(former, ignore_errors=True)
+            place.replace(former)
+        partial.replace(place)
+    except OSError as error:
+        raise ChipError(
+            f"{folder}: cannot be written ({error.strerror or error}); "
+            "check the folder and the space left"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if place.exists():
+            shutil.rmtree(former, ignore_errors=True)
 
 
 def _cut(
@@ -233,7 +268,7 @@ def _split(tally: _Tally, grid: TileGrid, config: ExportConfig, folder: Path) ->
     kept = [i for i, part in enumerate(split.parts) if part]
     for index, record in enumerate(tally.records):
         if not split.parts[index]:
-            record.remove(folder)
+            remove_chip(folder, record.name)
     tally.records = [tally.records[i] for i in kept]
     tally.stats = [tally.stats[i] for i in kept]
     return split

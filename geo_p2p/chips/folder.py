@@ -1,47 +1,39 @@
 """The chip folder on disk: ArcGIS Pro's Export Tiles, and what it has no key for."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from rasterio.crs import CRS
-from rasterio.warp import transform as warp_points
-from rasterio.windows import Window
 
-from geo_p2p.chips.chip import Chip
+from geo_p2p.chips.chip import Chip, ChipRecord
+from geo_p2p.chips.outline import feature_collection
 from geo_p2p.chips.split import Split
 from geo_p2p.errors import ChipError
 from geo_p2p.raster import CHIP, Bands, Frame, RasterSink, RasterSource
 
-__all__ = ["ChipFolder", "ChipRecord", "is_chip_folder", "write_chip", "write_own_files"]
+__all__ = [
+    "ChipFolder",
+    "foreign_files",
+    "is_chip_folder",
+    "remove_chip",
+    "write_chip",
+    "write_own_files",
+]
 
 FORMAT = 1
 """Version of geo_p2p.json."""
 
 OWN = "geo_p2p.json"
+GEOJSON = "chips.geojson"
 SIDES = ("images", "images2")
-SUFFIXES = (".tif", ".tiff")
-
-
-@dataclass(frozen=True)
-class ChipRecord:
-    """A chip that was written: its name, its window of the input raster, its valid share (0-1)."""
-
-    name: str
-    window: Window
-    valid: float
-
-    def remove(self, folder: Path) -> None:
-        """Remove its files."""
-        for side in SIDES:
-            for suffix in (".tif", ".tfw"):
-                (folder / side / f"{self.name}{suffix}").unlink()
+SUFFIXES = (".tif", ".tiff", ".TIF", ".TIFF")
+COLOUR = ("red", "green", "blue")
 
 
 def is_chip_folder(folder: Path) -> bool:
@@ -49,20 +41,36 @@ def is_chip_folder(folder: Path) -> bool:
     return all((folder / side).is_dir() for side in SIDES)
 
 
+def foreign_files(folder: Path) -> list[str]:
+    """Names in a chip folder that no export writes; a trained model, say."""
+    ours = {*SIDES, OWN, GEOJSON, "map.txt", "stats.txt"}
+    names = sorted(item.name for item in folder.iterdir())
+    return [name for name in names if name not in ours and not name.startswith(("esri_", "."))]
+
+
 def write_chip(
     folder: Path, chip: Chip, masks: tuple[NDArray[np.bool_], NDArray[np.bool_]]
 ) -> None:
     """Write both images of a pair as GeoTIFF with world files.
 
-    No nodata value is declared, as in Pro's chips; invalid pixels go into an internal mask.
+    No nodata value is declared, as in Pro's chips; invalid pixels go into an internal mask. Three
+    bands of 8 bits are marked as colour, without which PIL, and so arcgis.learn, cannot open them.
     """
     for side, values, valid in zip(SIDES, (chip.x, chip.y), masks, strict=True):
         path = folder / side / f"{chip.name}.tif"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        bands = Bands(len(values), values.dtype.name)
+        path.parent.mkdir(exist_ok=True)
+        colour = values.dtype == np.uint8 and len(values) == len(COLOUR)
+        bands = Bands(len(values), values.dtype.name, interp=COLOUR if colour else ())
         with RasterSink(path, chip.frame, bands, profile=CHIP) as sink:
             sink.write(values, valid=valid)
         path.with_suffix(".tfw").write_text(_world_file(chip.frame), encoding="ascii", newline="")
+
+
+def remove_chip(folder: Path, name: str) -> None:
+    """Remove what `write_chip` wrote."""
+    for side in SIDES:
+        for suffix in (".tif", ".tfw"):
+            (folder / side / f"{name}{suffix}").unlink()
 
 
 def _world_file(frame: Frame) -> str:
@@ -91,6 +99,7 @@ def write_own_files(
         "crs": frame.crs.to_wkt(),
         "pixel_size": frame.res,
         "split": {
+            "summary": str(split),
             "method": split.method,
             "val_pct": split.val_pct,
             "seed": split.seed,
@@ -101,16 +110,20 @@ def write_own_files(
             "val": [name for name, part in parts.items() if part == "val"],
         },
     }
-    (folder / OWN).write_text(json.dumps(document, indent=2), encoding="utf-8")
-    features = [_feature(record, frame, parts[record.name]) for record in records]
-    collection = {"type": "FeatureCollection", "features": features}
-    (folder / "chips.geojson").write_text(json.dumps(collection), encoding="utf-8")
+    _write_json(folder / OWN, document, indent=2)
+    _write_json(folder / GEOJSON, feature_collection(records, parts, frame))
+
+
+def _write_json(path: Path, document: Mapping[str, Any], indent: int | None = None) -> None:
+    text = json.dumps(document, indent=indent, allow_nan=False)
+    path.write_text(text, encoding="utf-8", newline="")
 
 
 def _describe(source: RasterSource) -> dict[str, Any]:
+    """What a source is, for JSON; NaN and infinite nodata as text."""
     plain = asdict(source.info)
-    if plain["nodata"] is not None and np.isnan(plain["nodata"]):
-        plain["nodata"] = "nan"
+    if plain["nodata"] is not None and not math.isfinite(plain["nodata"]):
+        plain["nodata"] = str(plain["nodata"])
     return {"paths": list(source.paths), "bidx": source.bands, "bands": plain}
 
 
@@ -119,22 +132,9 @@ def _bands(plain: Mapping[str, Any]) -> Bands:
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
     fields["colors"] = {int(value): tuple(color) for value, color in plain["colors"].items()}
     fields["classes"] = {int(value): name for value, name in plain["classes"].items()}
-    if fields["nodata"] is not None:
+    if isinstance(fields["nodata"], str):
         fields["nodata"] = float(fields["nodata"])
     return Bands(**fields)
-
-
-def _feature(record: ChipRecord, frame: Frame, part: str) -> dict[str, Any]:
-    """One chip as GeoJSON: longitude and latitude on WGS 84 (RFC 7946)."""
-    corners = shapely.segmentize(frame.crop(record.window).polygon, max(frame.res) * 64)
-    xs, ys = shapely.get_coordinates(corners).T
-    points = np.column_stack(warp_points(frame.crs, CRS.from_epsg(4326), xs, ys)).round(8)
-    outline = shapely.orient_polygons(shapely.Polygon(points))  # RFC 7946: counter-clockwise
-    return {
-        "type": "Feature",
-        "geometry": json.loads(shapely.to_geojson(outline)),
-        "properties": {"name": record.name, "split": part, "valid": round(record.valid, 4)},
-    }
 
 
 @dataclass(frozen=True)
@@ -153,23 +153,21 @@ class ChipFolder:
     names: tuple[str, ...]
 
     @classmethod
-    def open(cls, path: str | Path) -> "ChipFolder":
+    def open(cls, path: str | Path) -> Self:
         """Find the pairs of a folder; they are paired by name.
 
         Raises
         ------
         ChipError
-            If the folder is missing, is not a chip folder, is empty, or an image has no partner.
+            If the folder is missing, is not a chip folder, is empty, or an image has no partner;
+            if its geo_p2p.json is damaged or of a newer version.
         """
         folder = Path(path)
         if not folder.is_dir():
             raise ChipError(f"{folder}: no such folder; export chips first")
         if not is_chip_folder(folder):
             raise ChipError(f"{folder}: not a chip folder, it lacks images/ and images2/")
-        names = [
-            {file.stem for file in (folder / side).iterdir() if file.suffix.lower() in SUFFIXES}
-            for side in SIDES
-        ]
+        names = [_names(folder / side) for side in SIDES]
         orphans = sorted(names[0] ^ names[1])
         if orphans:
             lost = SIDES[1] if orphans[0] in names[0] else SIDES[0]
@@ -179,7 +177,9 @@ class ChipFolder:
             )
         if not names[0]:
             raise ChipError(f"{folder}: holds no chips (GeoTIFF) in images/ and images2/")
-        return cls(folder, tuple(sorted(names[0])))
+        chips = cls(folder, tuple(sorted(names[0])))
+        chips.bands()  # what is damaged is said here, not in the middle of a training
+        return chips
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -224,10 +224,17 @@ class ChipFolder:
         if not file.exists():
             return None
         try:
-            document: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             if document["format"] != FORMAT:
                 raise ChipError(f"{file}: written by another version of geo_p2p; update it")
-        except (ValueError, KeyError, TypeError) as error:
+            for side in ("input", "additional"):
+                _bands(document[side]["bands"])
+            here = set(self.names)
+            for part in ("train", "val"):
+                # A pair that somebody took out since is in neither part.
+                listed = document["split"][part]
+                document["split"][part] = [name for name in listed if name in here]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ChipError(f"{file}: is damaged ({error}); export again") from error
         return document
 
@@ -242,3 +249,9 @@ class ChipFolder:
             return _bands(self.own["input"]["bands"]), _bands(self.own["additional"]["bands"])
         x, y = (RasterSource(self._file(side, self.names[0])).info for side in SIDES)
         return x, y
+
+
+def _names(folder: Path) -> set[str]:
+    """Stems of the images in a folder; not of what macOS puts beside them (``._name.tif``)."""
+    files = (file for file in folder.iterdir() if not file.name.startswith("."))
+    return {file.stem for file in files if file.suffix in SUFFIXES}

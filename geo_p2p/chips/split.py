@@ -10,7 +10,7 @@ from rasterio.windows import Window
 
 from geo_p2p.errors import ChipError
 
-__all__ = ["METHODS", "Split", "split_territory"]
+__all__ = ["METHODS", "Split", "refuse_impossible", "split_territory"]
 
 METHODS = ("blocks", "random", "none")
 """How to split: by blocks of territory, at random (overlapping chips leak), or not at all."""
@@ -28,12 +28,12 @@ class Split:
 
     Parameters
     ----------
-    method : one of `METHODS`.
+    method : one of `METHODS`; "none" also where blocks found no room for both parts.
     parts : "train", "val" or "" (in the buffer: neither) for each chip, in their order.
     val_pct : share asked for, percent.
     seed : of the choice.
     side, buffer : of the blocks and around them, px; 0 where there are none.
-    blocks : windows of the validation blocks, px of the raster.
+    blocks : windows of the validation blocks, px of the raster; they may reach over its edge.
     """
 
     method: str
@@ -58,10 +58,14 @@ class Split:
         """Say what was chosen, for people."""
         text = f"{self.count('train')} train, {self.count('val')} val ({self.share:.0%})"
         if self.method == "blocks":
-            text += (
-                f" by {len(self.blocks)} blocks of {self.side} px, {self.buffer} px apart from "
-                f"training, {self.count('')} chips left out in between"
+            return (
+                f"{text} by {len(self.blocks)} blocks of {self.side} px, {self.buffer} px apart "
+                f"from training, {self.count('')} chips left out in between"
             )
+        if self.method == "random":
+            return f"{text} at random: where chips overlap, scores will flatter"
+        if self.val_pct:
+            return f"{text}: too little ground to set some apart for validation"
         return text
 
 
@@ -77,8 +81,8 @@ def split_territory(
     """Split chips into training and validation.
 
     With "blocks", the raster is cut into square blocks; some, drawn by the seed, are validation
-    territory. A chip validates if it lies wholly on validation territory, trains if it keeps
-    ``buffer`` px away from it, and is left out otherwise: so no pixel, and no near neighbour of a
+    territory. A chip validates if it lies wholly in one of them, trains if it keeps ``buffer`` px
+    away from all of them, and is left out otherwise: so no pixel, and no near neighbour of a
     pixel, is on both sides. Blocks of 4, 2 and 1 chip are tried until training is not empty and
     validation holds 5 to 20 %; failing that, the nearest to what was asked for is taken.
 
@@ -94,35 +98,51 @@ def split_territory(
     Raises
     ------
     ChipError
-        For an unknown method or an impossible share.
+        For an unknown method, an impossible share or a negative buffer.
 
     References
     ----------
     Roberts et al. 2017, "Cross-validation strategies for data with temporal, spatial,
     hierarchical, or phylogenetic structure", https://doi.org/10.1111/ecog.02881
     """
-    if method not in METHODS:
-        raise ChipError(f"split {method!r}: choose one of {', '.join(METHODS)}")
-    if not 0 <= val_pct < 100:
-        raise ChipError(f"a validation share of {val_pct} %: give 0 up to, not including, 100")
+    refuse_impossible(method, val_pct, buffer)
     if method == "none" or val_pct == 0:
         return Split("none", ("train",) * len(windows), 0.0, seed)
     if method == "random":
         return _at_random(len(windows), val_pct, seed)
     buffer = size // 2 if buffer is None else buffer
-    tried = [_by_blocks(windows, size * n, val_pct, buffer, seed) for n in SIDES]
-    usable = [s for s in tried if s.count("train") and s.count("val")]
-    for split in usable:
+    usable = []
+    for chips in SIDES:
+        split = _by_blocks(windows, size * chips, val_pct, buffer, seed)
         if SHARE[0] <= split.share <= SHARE[1]:
             return split
+        if split.count("val"):
+            usable.append(split)
     if usable:
-        return min(usable, key=lambda s: abs(s.share - val_pct / 100))
+        return min(usable, key=lambda split: abs(split.share - val_pct / 100))
     return Split("none", ("train",) * len(windows), val_pct, seed)
 
 
+def refuse_impossible(method: str, val_pct: float, buffer: int | None) -> None:
+    """Refuse settings no split can have.
+
+    Raises
+    ------
+    ChipError
+        Naming the setting and what it may be.
+    """
+    if method not in METHODS:
+        raise ChipError(f"split {method!r}: choose one of {', '.join(METHODS)}")
+    if not 0 <= val_pct < 100:
+        raise ChipError(f"a validation share of {val_pct} %: give 0 up to, not including, 100")
+    if buffer is not None and buffer < 0:
+        raise ChipError(f"a buffer of {buffer} px: give 0 or more")
+
+
 def _at_random(count: int, val_pct: float, seed: int) -> Split:
+    """Hold out chips wherever they are, at least one, but never all."""
     order = np.random.default_rng(seed).permutation(count)
-    held = set(order[: math.ceil(count * val_pct / 100)].tolist()) if count > 1 else set()
+    held = set(order[: min(math.ceil(count * val_pct / 100), count - 1)].tolist())
     parts = tuple("val" if i in held else "train" for i in range(count))
     return Split("random", parts, val_pct, seed)
 
@@ -130,37 +150,39 @@ def _at_random(count: int, val_pct: float, seed: int) -> Split:
 def _by_blocks(
     windows: Sequence[Window], side: int, val_pct: float, buffer: int, seed: int
 ) -> Split:
-    """Add validation blocks in the order of the draw until the share is reached."""
-    boxes = np.array(
-        [(w.row_off, w.col_off, w.row_off + w.height, w.col_off + w.width) for w in windows]
-    )
-    blocks = sorted({(r, c) for r, c in zip(*(boxes[:, :2] // side).T.tolist(), strict=True)})
-    order = np.random.default_rng(seed).permutation(len(blocks))
-    best = fallback = Split("blocks", ("train",) * len(windows), val_pct, seed, side, buffer)
-    chosen: list[tuple[int, int]] = []
-    for index in order:
-        corners = sorted([*chosen, blocks[index]])
-        parts = _parts(boxes, np.array(corners) * side, side, buffer)
-        held = tuple(Window(c * side, r * side, side, side) for r, c in corners)
-        split = Split("blocks", parts, val_pct, seed, side, buffer, held)
+    """Add validation blocks in the order of the draw until the share is reached.
+
+    A block that would overshoot is passed over; the first of these serves if no other does.
+    """
+    low = np.array([(w.row_off, w.col_off) for w in windows], np.int64).reshape(-1, 2)
+    high = low + [(w.height, w.width) for w in windows] if windows else low
+    blocks = np.unique(low // side, axis=0) * side
+    val = near = np.zeros(len(windows), bool)
+    chosen: list[NDArray[np.int64]] = []
+    too_large = None
+    for block in np.random.default_rng(seed).permutation(blocks):
+        inside = _all(low >= block) & _all(high <= block + side)
+        more_val = val | inside
+        more_near = near | _all(low < block + side + buffer) & _all(high > block - buffer)
+        trained = len(windows) - int(more_near.sum())
         # A block that holds no chip whole would only cost training ground.
-        if split.count("val") <= best.count("val") or not split.count("train"):
+        if not inside.any() or not trained:
             continue
-        if split.share > max(SHARE[1], 2 * val_pct / 100):
-            fallback = fallback if fallback.count("val") else split
+        share = more_val.sum() / (more_val.sum() + trained)
+        if share > max(SHARE[1], 2 * val_pct / 100):
+            too_large = too_large or ([block], inside, more_near)
             continue
-        chosen, best = corners, split
-        if best.share >= val_pct / 100:
+        val, near = more_val, more_near
+        chosen.append(block)
+        if share >= val_pct / 100:
             break
-    return best if best.count("val") else fallback
+    if too_large and not chosen:
+        chosen, val, near = too_large
+    parts = tuple(np.where(val, "val", np.where(near, "", "train")).tolist())
+    held = tuple(Window(c, r, side, side) for r, c in sorted(block.tolist() for block in chosen))
+    return Split("blocks", parts, val_pct, seed, side, buffer, held)
 
 
-def _parts(
-    boxes: NDArray[np.int64], corners: NDArray[np.int64], side: int, buffer: int
-) -> tuple[str, ...]:
-    """Part of each chip, given the upper-left corners of the validation blocks."""
-    low, high = boxes[:, None, :2], boxes[:, None, 2:]
-    start, stop = corners[None], corners[None] + side
-    inside = ((low >= start) & (high <= stop)).all(2).any(1)
-    near = ((low < stop + buffer) & (high > start - buffer)).all(2).any(1)
-    return tuple(np.where(inside, "val", np.where(near, "", "train")).tolist())
+def _all(conditions: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether a condition holds along both axes, for each chip."""
+    return conditions[:, 0] & conditions[:, 1]

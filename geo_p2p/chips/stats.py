@@ -34,12 +34,13 @@ class BandStats:
     @classmethod
     def of(cls, values: NDArray[Any], valid: NDArray[np.bool_]) -> "BandStats":
         """Return the state of one image, (bands, rows, cols) with its (rows, cols) mask."""
-        pixels = values[:, valid].astype(np.float64)
-        if not pixels.shape[1]:
+        if not valid.any():
             return cls.empty(len(values))
-        mean = pixels.mean(1)
-        m2 = ((pixels - mean[:, None]) ** 2).sum(1)
-        return cls(pixels.shape[1], pixels.min(1), pixels.max(1), mean, m2)
+        whole = bool(valid.all())
+        # Band by band: reductions along an axis of the array as it comes are ten times slower.
+        states = [_state(band.ravel() if whole else band[valid]) for band in values]
+        low, high, mean, m2 = np.array(states).T
+        return cls(int(valid.sum()), low, high, mean, m2)
 
     @classmethod
     def empty(cls, bands: int) -> "BandStats":
@@ -65,3 +66,11 @@ class BandStats:
     def sd(self) -> NDArray[np.float64]:
         """Standard deviation of each band, raster units; 0 for fewer than two pixels."""
         return np.sqrt(self.m2 / max(1, self.count - 1))
+
+
+def _state(pixels: NDArray[Any]) -> tuple[float, float, float, float]:
+    """Lowest, highest and mean value of one band, and its sum of squared deviations."""
+    values = pixels.astype(np.float64)
+    mean = values.mean()
+    off = values - mean
+    return float(values.min()), float(values.max()), float(mean), float((off * off).sum())

@@ -171,7 +171,9 @@ class Telemetry(Callback):  # type: ignore[misc]
     ) -> None:
         self.history = history
         self.adversary = adversary
+        self.tell: Callable[[int, int], None] | None = None
         console = Console(stderr=True)
+        self._show = show
         self._live = show and (console.is_terminal or console.is_jupyter)
         self._bar = Progress(
             TextColumn("training"),
@@ -226,7 +228,9 @@ class Telemetry(Callback):  # type: ignore[misc]
         if "valid_loss" in epoch:
             losses += f", validation {epoch['valid_loss']:.4f}"
         self._bar.update(self._task, losses=losses)
-        if not self._live:
+        if self.tell is not None:
+            self.tell(self.epoch + 1, self.n_epoch)
+        elif self._show and not self._live:
             log.info("epoch %d of %d: %s", self.epoch + 1, self.n_epoch, losses)
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -12,16 +12,14 @@ import torch
 from fastai.callback.core import TrainEvalCallback
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
-from numpy.typing import NDArray
 from torch import Tensor
 
 from geo_p2p.card import ModelCard, TrainConfig
-from geo_p2p.chips import Chip
 from geo_p2p.data import Augmentation, DataBunch
 from geo_p2p.device import choose_device, choose_precision
 from geo_p2p.errors import ModelError
+from geo_p2p.evaluate import scores_for
 from geo_p2p.losses import cross_entropy, l1_loss, l2_loss
-from geo_p2p.metrics import ClassScores, ImageScores
 from geo_p2p.model_file import (
     Translator,
     find_model,
@@ -34,7 +32,7 @@ from geo_p2p.model_file import (
 from geo_p2p.networks import build_discriminator, build_generator, calibrate_batch_norm, initialise
 from geo_p2p.pix2pix.callbacks import Adversary, Precision, Schedule, Telemetry, flat_then_linear
 from geo_p2p.report import Figure, loss_curves, panel
-from geo_p2p.translate import predict_raster
+from geo_p2p.translate import predict_raster, translate_chips
 from geo_p2p.version import versions
 
 __all__ = ["Pix2Pix"]
@@ -48,6 +46,8 @@ GENERATOR_SETTINGS = {
     "resnet": ("ngf", "norm", "dropout"),
 }
 """Which settings are arguments of which generator."""
+
+Progress = Callable[[int, int], None]
 
 CALIBRATION = 64
 """Batches that batch norm's statistics are taken over when training ends."""
@@ -135,14 +135,16 @@ class Pix2Pix:
             default_cbs=False,
         )
 
-    def fit(self, epochs: int = 10, lr: float | None = None, *, progress: bool = True) -> None:
+    def fit(
+        self, epochs: int = 10, lr: float | None = None, *, progress: bool | Progress = True
+    ) -> None:
         """Train; called again, go on.
 
         Parameters
         ----------
         epochs : passes over the training chips.
         lr : step size; the recipe's if None.
-        progress : whether to show it, on stderr.
+        progress : whether to show it, on stderr; or what to call with (epochs done, in all).
 
         Raises
         ------
@@ -153,7 +155,9 @@ class Pix2Pix:
         if epochs < 1:
             raise ModelError(f"{epochs} epochs: give at least 1")
         schedule = Schedule(lr or self.config.lr, flat_then_linear(self.config.flat))
-        telemetry = Telemetry(self.history, self._adversary, progress)
+        telemetry = Telemetry(self.history, self._adversary, progress is True)
+        if callable(progress):
+            telemetry.tell = progress
         with self._seeded(), contextlib.ExitStack() as stack:
             # fastai tells its callbacks of its own interruptions only.
             stack.callback(telemetry.close)
@@ -209,13 +213,6 @@ class Pix2Pix:
         """The generator as prediction runs it."""
         return Translator(self.generator, self.card, str(self.device), self.config.precision)
 
-    def translate_chips(self, chips: Sequence[Chip]) -> Iterator[NDArray[Any]]:
-        """Translate chips, one by one: (bands, rows, cols) in the target's type and unit."""
-        translator = self.translator
-        for index, chip in enumerate(chips):
-            x = translator.card.input.forward(chip.x, chip.valid)
-            yield translator.card.target.inverse(translator(x[None], index)[0])
-
     def compute_metrics(self) -> dict[str, Any]:
         """Score the translations of the validation chips, in data units.
 
@@ -231,14 +228,9 @@ class Pix2Pix:
         chips = self._require_data().chips[1]
         if not chips:
             raise ModelError("no validation chips to measure on: export with a validation share")
-        target = self.card.target
-        scores: ClassScores | ImageScores = (
-            ClassScores(target.values.tolist())
-            if target.classes
-            else ImageScores(target.data_range)
-        )
-        for chip, translated in zip(chips, self.translate_chips(chips), strict=True):
-            scores.update(translated, chip.y, chip.valid)
+        scores = scores_for(self.card.target)
+        for chip, image in zip(chips, translate_chips(self.translator, chips), strict=True):
+            scores.update(image, chip.y, chip.valid)
         self.metrics = {**scores.result(), "split": "val", "chips": len(chips)}
         return self.metrics
 
@@ -246,7 +238,7 @@ class Pix2Pix:
         """Draw validation chips (training chips if there are none): input, target, translation."""
         data = self._require_data()
         chips = (data.chips[1] or data.chips[0])[:rows]
-        pairs = zip(chips, self.translate_chips(chips), strict=True)
+        pairs = zip(chips, translate_chips(self.translator, chips), strict=True)
         titles = ["Input", "Target", "Translated"]
         return panel([data.pictures(chip, image) for chip, image in pairs], titles)
 

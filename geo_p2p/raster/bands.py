@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import rasterio.shutil
 from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
-__all__ = ["Bands", "Color", "fits", "read_bands", "stacked"]
+__all__ = ["Bands", "Color", "common_nodata", "fits", "read_bands", "stacked"]
 
 Color = tuple[int, int, int, int]
 
@@ -53,6 +54,11 @@ class Bands:
         return self.count == 1 and bool(self.colors or self.classes or self.interp == ("palette",))
 
     @property
+    def palette(self) -> dict[int, Color]:
+        """The colours that a GeoTIFF can hold: none for types other than uint8 and uint16."""
+        return dict(self.colors) if self.dtype in ("uint8", "uint16") else {}
+
+    @property
     def full_range(self) -> tuple[float, float]:
         """Smallest and largest number the type holds (floats: -inf, inf)."""
         kind = np.dtype(self.dtype)
@@ -63,11 +69,16 @@ class Bands:
 
 
 def fits(value: float, dtype: str) -> bool:
-    """Whether a pixel of a type can have this value: some files declare a nodata that none can."""
+    """Whether a pixel of a type can have this value: some files declare a nodata that none can.
+
+    Integers of 64 bits beyond 2**53 do not count: rasterio hands nodata on as a double, and GDAL
+    then writes -2**63 as -9.
+    """
     if np.dtype(dtype).kind == "f":
-        return not np.isfinite(value) or abs(value) <= np.finfo(dtype).max
+        return bool(not np.isfinite(value) or abs(value) <= np.finfo(dtype).max)
     info = np.iinfo(dtype)
-    return bool(info.min <= value <= info.max and value == int(value))
+    low, high = max(info.min, -(2**53)), min(info.max, 2**53)
+    return bool(low <= value <= high and value == int(value))
 
 
 def stacked(parts: Sequence[Bands], order: Sequence[int]) -> Bands:
@@ -91,7 +102,7 @@ def stacked(parts: Sequence[Bands], order: Sequence[int]) -> Bands:
     return Bands(
         count=len(order),
         dtype=dtype,
-        nodata=_common([part.nodata for part in parts], dtype),
+        nodata=common_nodata([part.nodata for part in parts], dtype),
         names=ordered([name for part in parts for name in part.names]),
         units=ordered([unit for part in parts for unit in part.units]),
         interp=ordered([interp for part in parts for interp in part.interp]),
@@ -100,7 +111,7 @@ def stacked(parts: Sequence[Bands], order: Sequence[int]) -> Bands:
     )
 
 
-def _common(nodata: Sequence[float | None], dtype: str) -> float | None:
+def common_nodata(nodata: Sequence[float | None], dtype: str) -> float | None:
     """Return the nodata value that all share and the type can hold, or None."""
     # NaN differs from itself; its name does not.
     first = nodata[0] if len({str(value) for value in nodata}) == 1 else None
@@ -116,7 +127,9 @@ def read_bands(dataset: Any, indexes: tuple[int, ...]) -> Bands:
     colors: dict[int, Color] = {}
     classes: dict[int, str] = {}
     if len(indexes) == 1 and dataset.colorinterp[indexes[0] - 1] is ColorInterp.palette:
-        colors = dict(dataset.colormap(indexes[0]))
+        # A file may say "palette" and have none: rasterio raises.
+        with suppress(ValueError):
+            colors = dict(dataset.colormap(indexes[0]))
     if len(indexes) == 1 and np.dtype(dataset.dtypes[indexes[0] - 1]).kind in "iu":
         classes = _category_names(dataset, indexes[0])
     dtype = np.result_type(*pick(dataset.dtypes)).name
@@ -125,7 +138,7 @@ def read_bands(dataset: Any, indexes: tuple[int, ...]) -> Bands:
     return Bands(
         count=len(indexes),
         dtype=dtype,
-        nodata=_common(pick(dataset.nodatavals), dtype),
+        nodata=common_nodata(pick(dataset.nodatavals), dtype),
         names=tuple(name or "" for name in pick(dataset.descriptions)),
         units=tuple(unit or "" for unit in pick(dataset.units)),
         colors=colors,

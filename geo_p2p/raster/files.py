@@ -69,41 +69,53 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error.__cause__ or error).split()) or type(error).__name__
 
 
-class Reports(logging.Handler):
+class Reports(logging.Filter):
     """What GDAL reports in this thread inside a ``with`` block, raised by rasterio or not.
 
     GDAL reports a full disk at closing, and options it does not know, where nobody raises them;
-    rasterio writes them into its log.
+    rasterio writes them into its log. Who else listens to that log hears no more than before.
     """
 
+    _logger = logging.getLogger("rasterio._env")
+    _lock = threading.Lock()
+    _listeners = 0
+    _levels = (logging.NOTSET, logging.WARNING)  # the logger's own, and the one in force
+
     def __init__(self) -> None:
-        super().__init__(logging.INFO)
+        super().__init__()
         self.errors: list[str] = []
         self.warnings: list[str] = []
         self._thread = threading.get_ident()
-        self._logger = logging.getLogger("rasterio._env")
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Sort a record of the log."""
-        text = record.getMessage()
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Note a record; let it pass if it had passed without us."""
         if record.thread != self._thread:
-            return
+            return True
+        text = record.getMessage()
         if record.levelno >= logging.WARNING:
             self.warnings.append(text)
         elif "signalled an error" in text:
             self.errors.append(text.partition("msg=")[2].strip("'\""))
+        return record.levelno >= Reports._levels[1]
 
     def __enter__(self) -> "Reports":
         """Listen."""
-        self._level = self._logger.level
-        self._logger.addHandler(self)
-        self._logger.setLevel(min(self._logger.getEffectiveLevel(), logging.INFO))
+        with self._lock:
+            if not Reports._listeners:
+                in_force = self._logger.getEffectiveLevel()
+                Reports._levels = self._logger.level, in_force
+                self._logger.setLevel(min(in_force, logging.INFO))
+            Reports._listeners += 1
+            self._logger.addFilter(self)
         return self
 
     def __exit__(self, *error: object) -> None:
         """Listen no more."""
-        self._logger.setLevel(self._level)
-        self._logger.removeHandler(self)
+        with self._lock:
+            self._logger.removeFilter(self)
+            Reports._listeners -= 1
+            if not Reports._listeners:
+                self._logger.setLevel(Reports._levels[0])
 
 
 def refuse_to_clobber(path: Path, overwrite: bool) -> None:

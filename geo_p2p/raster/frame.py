@@ -188,8 +188,9 @@ class Frame:
 
     def _holds(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which of (2, n) positions, px, lie inside."""
-        size = np.array([[self.width], [self.height]])
-        inside: NDArray[np.bool_] = ((points > 0) & (points < size)).all(0)
+        cols, rows = points
+        inside: NDArray[np.bool_] = (cols > 0) & (cols < self.width)
+        inside &= (rows > 0) & (rows < self.height)
         return inside
 
     def _meets(self, points: NDArray[np.float64]) -> bool:
@@ -204,7 +205,10 @@ class Frame:
         """Whether shape, CRS and (to ``tolerance`` px) the corners agree."""
         if self.shape != other.shape or self.crs != other.crs:
             return False
-        off = np.abs(self.corners - other.corners).max(0) / self.res
+        cols = np.array([0.0, self.width, self.width, 0.0])
+        rows = np.array([0.0, 0.0, self.height, self.height])
+        # In pixels, because in CRS units the axes of a rotated raster would mix.
+        off = np.abs(other.pixels_in(self, cols, rows) - [cols, rows])
         return bool((off <= tolerance).all())
 
     def require_same(self, other: "Frame", name: str, other_name: str) -> None:

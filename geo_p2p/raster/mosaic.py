@@ -115,6 +115,8 @@ def check_options(bands: Bands, options: Mapping[str, str] | None = None) -> Non
     RasterError
         In GDAL's own words.
     """
+    if not options:
+        return
     chosen = _creation(bands, options)
     side = str(chosen["BLOCKSIZE"])
     if not side.isdecimal() or int(side) < 128 or int(side) % 16:
@@ -122,15 +124,19 @@ def check_options(bands: Bands, options: Mapping[str, str] | None = None) -> Non
     place = Frame(600, 600, Affine(1, 0, 0, 0, -1, 0), CRS.from_epsg(3857))  # has an overview
     xml = vrt_of([], place, bands, {}).encode()
     try:
-        with rasterio.Env(), Reports() as gdal, MemoryFile(xml, ext=".vrt") as src:
-            with MemoryFile(ext=".tif") as dst:
-                rasterio.shutil.copy(src.name, dst.name, driver="COG", **chosen)
+        with (
+            rasterio.Env(),
+            Reports() as gdal,
+            MemoryFile(xml, ext=".vrt") as src,
+            MemoryFile(ext=".tif") as dst,
+        ):
+            rasterio.shutil.copy(src.name, dst.name, driver="COG", **chosen)
         wrong = [*gdal.warnings, *gdal.errors]
     except GDAL_ERRORS as error:
         wrong = [one_line(error)]
     if wrong:
-        given = " ".join(f"{name}={value}" for name, value in (options or {}).items())
-        raise RasterError(f"creation options {given or 'by default'}: GDAL says: {wrong[0]}")
+        given = " ".join(f"{name}={value}" for name, value in options.items())
+        raise RasterError(f"creation options {given}: GDAL says: {wrong[0]}")
 
 
 def _creation(bands: Bands, options: Mapping[str, str] | None) -> dict[str, Any]:
@@ -189,17 +195,17 @@ def _describe(element: ElementTree.Element, bands: Bands, index: int) -> None:
     if bands.nodata is not None:
         nodata = "nan" if np.isnan(bands.nodata) else repr(bands.nodata)
         _child(element, "NoDataValue", nodata)
-    if bands.interp:
+    if bands.interp and (bands.palette or bands.interp != ("palette",)):
         _child(element, "ColorInterp", bands.interp[index].capitalize())
     _describe_classes(element, bands)
 
 
 def _describe_classes(element: ElementTree.Element, bands: Bands) -> None:
     """Spell out palette and class names."""
-    if bands.colors:
+    if bands.palette:
         table = _child(element, "ColorTable")
-        for value in range(max(bands.colors) + 1):
-            red, green, blue, alpha = map(str, bands.colors.get(value, (0, 0, 0, 255)))
+        for value in range(max(bands.palette) + 1):
+            red, green, blue, alpha = map(str, bands.palette.get(value, (0, 0, 0, 255)))
             _child(table, "Entry", c1=red, c2=green, c3=blue, c4=alpha)
     if bands.classes:
         names = _child(element, "CategoryNames")

@@ -29,7 +29,8 @@ class RasterSink:
     """A georeferenced GeoTIFF to write window by window, as a context manager.
 
     The file is written beside its place and moved there when the block ends without an error;
-    after an error nothing is left. Class names are not written: GeoTIFF has no place for them.
+    after an error nothing is left. GeoTIFF has no place for class names, nor for the palette of a
+    type other than uint8 and uint16: they are not written.
 
     Parameters
     ----------
@@ -103,8 +104,8 @@ class RasterSink:
             "blockxsize": side,
             "blockysize": side,
             "compress": profile["compress"],
-            "predictor": predictor if profile["predict"] and not bands.colors else 1,
-            "photometric": "rgb" if colour else "palette" if bands.colors else "minisblack",
+            "predictor": predictor if profile["predict"] and not bands.palette else 1,
+            "photometric": "rgb" if colour else "palette" if bands.palette else "minisblack",
             "interleave": "pixel",
             "bigtiff": "if_safer",
         }
@@ -120,9 +121,9 @@ class RasterSink:
             dataset.scales = bands.scales
         if bands.offsets:
             dataset.offsets = bands.offsets
-        if bands.colors:
-            dataset.write_colormap(1, dict(bands.colors))
-        elif bands.interp:
+        if bands.palette:
+            dataset.write_colormap(1, bands.palette)
+        elif bands.interp and bands.interp != ("palette",):
             dataset.colorinterp = [ColorInterp[name] for name in bands.interp]
         dataset.update_tags(**self._tags)
 

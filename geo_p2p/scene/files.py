@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.warp import transform, transform_bounds
+from rasterio.errors import CRSError
+from rasterio.warp import transform_bounds
 
+from ..errors import GeoP2PError
 from ..grid import TileGrid
 from ..raster import Bands, Frame, RasterSink
 from .town import CLASSES, Town
@@ -62,26 +64,40 @@ def scene_frames(
     Returns
     -------
     The aerial's frame and the map's.
+
+    Raises
+    ------
+    GeoP2PError
+        If there is no such CRS, or no transformation leads to it.
     """
     height, width = (size, size) if isinstance(size, int) else size
     left, top = ORIGIN
     aerial = Frame(height, width, Affine(res, 0, left, 0, -res, top), town.crs)
-    crs = CRS.from_user_input(map_crs)
+    crs = _crs_of(map_crs)
     west, south, east, north = aerial.bounds
     around = (west - MARGIN, south - MARGIN, east + MARGIN, north + MARGIN)
-    if map_res is None:
-        map_res = _step(aerial, crs, COARSER * res)
+    like_aerial = _step(aerial, crs, COARSER)
+    map_res = like_aerial if map_res is None else map_res
     west, south, east, north = transform_bounds(town.crs, crs, *around)
-    rows, cols = math.ceil((north - south) / map_res), math.ceil((east - west) / map_res)
-    return aerial, Frame(rows, cols, Affine(map_res, 0, west, 0, -map_res, north), crs)
+    first, last = math.floor(west / map_res), math.ceil(east / map_res)
+    low, high = math.floor(south / map_res), math.ceil(north / map_res)
+    lattice = Affine(map_res, 0, first * map_res, 0, -map_res, high * map_res)
+    return aerial, Frame(high - low, last - first, lattice, crs)
 
 
-def _step(aerial: Frame, crs: CRS, metres: float) -> float:
-    """Return what a distance in the middle of a frame is in another CRS, to three digits."""
-    west, south, east, north = aerial.bounds
-    x, y = (west + east) / 2, (south + north) / 2
-    xs, ys = transform(aerial.crs, crs, [x, x + metres], [y, y])
-    return float(f"{np.hypot(xs[1] - xs[0], ys[1] - ys[0]):.3g}")
+def _crs_of(name: str) -> CRS:
+    try:
+        return CRS.from_user_input(name)
+    except CRSError as error:
+        raise GeoP2PError(f"{name!r} names no coordinate reference system: {error}") from error
+
+
+def _step(aerial: Frame, crs: CRS, pixels: float) -> float:
+    """Return how long pixels in the middle of a frame are in another CRS, to three digits."""
+    units = Frame(1, 1, Affine.identity(), crs)  # whose pixels are the CRS's units
+    middle = np.full(2, aerial.width / 2)
+    points = aerial.pixels_in(units, middle + (0, pixels), np.full(2, aerial.height / 2))
+    return float(f"{np.hypot(*(points[:, 1] - points[:, 0])):.3g}")
 
 
 def write_scene(

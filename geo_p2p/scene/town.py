@@ -1,14 +1,15 @@
 """The town: what is at a point, and its photograph and its map on any frame."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.warp import transform as warp_points
 
 from ..errors import GeoP2PError
 from ..grid import TileGrid
@@ -63,7 +64,13 @@ OUTLINE = 0.9  # m of an outline
 
 SIDE = 256  # px that are computed at a time: their arrays fit a processor's cache
 INNER = (slice(1, -1), slice(1, -1))
-QUANTUM = 2.0**-10  # m; coordinates are rounded to it, for a pixel's to be the same in any window
+FINENESS = 12
+"""Pixel centres are rounded to about 2**-12 px, a power of two.
+
+The transform of a window is rounded otherwise than that of the whole, by a nanometre; this undoes
+it before it meets an edge. Centres that are short decimals are never near the middle between two
+multiples of a power of two, so for the usual lattices a window is exactly its part of the whole.
+"""
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,11 @@ class Town:
         Returns
         -------
         (3, height, width): red, green, blue; 0 where the town's CRS does not reach.
+
+        Raises
+        ------
+        GeoP2PError
+            If pixels are much larger than a tree.
         """
         sun = Sun(self.azimuth, self.elevation)
 
@@ -193,18 +205,19 @@ class Town:
     def _points(self, frame: Frame) -> tuple[Floats, Floats]:
         """Return pixel centres of a frame and of 1 px around, metres in the town's CRS."""
         rows, cols = np.mgrid[-1 : frame.height + 1, -1 : frame.width + 1] + 0.5
-        t = frame.transform
-        x, y = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
-        if frame.crs == self.crs:
-            return x, y
-        warped = warp_points(frame.crs, self.crs, x.ravel(), y.ravel())
-        return np.reshape(warped[0], x.shape), np.reshape(warped[1], x.shape)
+        t, quantum = frame.transform, 2.0 ** (math.floor(math.log2(frame.res[0])) - FINENESS)
+        centres = (t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f)
+        x, y = (np.rint(c.ravel() / quantum) * quantum for c in centres)
+        here, town = (Frame(1, 1, Affine.identity(), crs) for crs in (frame.crs, self.crs))
+        x, y = here.pixels_in(town, x, y)
+        return x.reshape(cols.shape), y.reshape(cols.shape)
 
 
 def _known(x: Floats, y: Floats) -> tuple[Floats, Floats, Flags]:
-    """Return coordinates to the quantum, 0 where there are none, and where there are."""
+    """Return coordinates, a known point's where there are none, and where there are."""
     known = np.isfinite(x) & np.isfinite(y)
-    x, y = (np.rint(np.where(known, c, 0) / QUANTUM) * QUANTUM for c in (x, y))
+    some = np.flatnonzero(known)[:1]
+    x, y = (np.where(known, c, c.flat[some] if some.size else 0) for c in (x, y))
     return x, y, known
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import GeoP2PError
 from .lattice import Floats, draws, hashed, seed_of
 from .plan import Plan, Surface
 
@@ -30,6 +31,7 @@ SPECIES = (
     Species("small", 5.6, (1.0, 2.4), 2.3, {G: 0.22, L: 0.06, W: 0.9, B: 0.3, Surface.WALK: 0.12}),
     Species("large", 8.5, (2.4, 4.25), 4.2, {G: 0.16, L: 0.10, W: 0.96, B: 0.3}),
 )
+MOST_CELLS = 2**22
 OFF_WALLS = 1.0  # m from a stem to the nearest house, at least
 
 
@@ -51,6 +53,11 @@ class Forest:
     species : their size and where they like to be.
     x, y : (points,) world metres.
     reach : metres around the points to know trees for.
+
+    Raises
+    ------
+    GeoP2PError
+        If the points lie so far apart that there would be millions of trees between them.
     """
 
     def __init__(self, plan: Plan, species: Species, x: Floats, y: Floats, reach: float) -> None:
@@ -58,6 +65,11 @@ class Forest:
         lows = [np.floor((c.min() - reach) / self.cell - 0.5) for c in (x, y)]
         highs = [np.floor((c.max() + reach) / self.cell - 0.5) + 2 for c in (x, y)]
         columns, rows = (np.arange(low, high) for low, high in zip(lows, highs, strict=True))
+        if columns.size * rows.size > MOST_CELLS:
+            raise GeoP2PError(
+                "points too far apart to see trees between them: photograph the town with pixels "
+                "of 20 m at most"
+            )
         self.origin, self.rows = lows, rows.size
         i, j = np.repeat(columns, rows.size), np.tile(rows, columns.size)
         chance = draws(hashed(seed_of(plan.seed, species.name), i, j), 5)

@@ -1,0 +1,80 @@
+"""Translations without a network: what a model must beat to be worth its training.
+
+Both are models like any other, so that they are predicted, stitched and scored the same way.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+from geo_p2p.card import ModelCard, Scaling
+from geo_p2p.chips import Chip
+
+__all__ = ["MedianColour", "PixelRegression"]
+
+SAMPLE = 60_000
+"""Training pixels of the regression, spread evenly over the chips."""
+
+
+def _card(scalings: tuple[Scaling, Scaling], name: str) -> ModelCard:
+    """Card of a model that looks at one pixel at a time."""
+    x, y = scalings
+    return ModelCard(x, y, size=1, network=name, arguments={}, stride=1, halo=0, tile_safe=True)
+
+
+class MedianColour:
+    """Answers with the training targets' median, band by band: the best constant in L1."""
+
+    fingerprint = "median colour"
+
+    def __init__(self, chips: Sequence[Chip], scalings: tuple[Scaling, Scaling]) -> None:
+        self.card = _card(scalings, "median")
+        pixels = _pixels(chips, scalings[1], target=True)
+        self._colour = np.median(pixels, axis=0).astype(np.float32)
+
+    def __call__(self, tiles: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        """Paint (batch, channels, rows, cols) with one colour."""
+        shape = (len(tiles), len(self._colour), *tiles.shape[2:])
+        return np.broadcast_to(self._colour[None, :, None, None], shape).copy()
+
+
+class PixelRegression:
+    """Regresses each target band on the input's bands of the same pixel, by boosted trees.
+
+    It sees colour and no context: what a network gains over it is what it sees around a pixel.
+    """
+
+    fingerprint = "per-pixel regression"
+
+    def __init__(
+        self, chips: Sequence[Chip], scalings: tuple[Scaling, Scaling], seed: int = 42
+    ) -> None:
+        self.card = _card(scalings, "regression")
+        x = _pixels(chips, scalings[0], target=False)
+        y = _pixels(chips, scalings[1], target=True)
+        self._trees = [
+            # Absolute error, which is what it is scored by beside the network.
+            HistGradientBoostingRegressor(
+                loss="absolute_error", max_iter=60, early_stopping=False, random_state=seed
+            ).fit(x, band)
+            for band in y.T
+        ]
+
+    def __call__(self, tiles: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        """Translate (batch, channels, rows, cols) pixel by pixel."""
+        batch, channels, rows, cols = tiles.shape
+        pixels = tiles.transpose(0, 2, 3, 1).reshape(-1, channels)
+        bands = [tree.predict(pixels).reshape(batch, rows, cols) for tree in self._trees]
+        return np.stack(bands, 1).astype(np.float32)
+
+
+def _pixels(chips: Sequence[Chip], scaling: Scaling, *, target: bool) -> NDArray[np.float32]:
+    """Scaled valid pixels of chips, (n, channels), thinned to about `SAMPLE`; pairs stay pairs."""
+    total = sum(int(chip.valid.sum()) for chip in chips)
+    step = max(1, total // SAMPLE)
+    images = [
+        scaling.forward(chip.y if target else chip.x, chip.valid)[:, chip.valid] for chip in chips
+    ]
+    return np.concatenate([image.T[::step] for image in images])

@@ -1,0 +1,79 @@
+"""Where the chips lie, as GeoJSON that any map shows."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.warp import transform as warp_points
+
+from geo_p2p.chips.chip import ChipRecord
+from geo_p2p.raster import Frame
+
+__all__ = ["feature_collection", "outline"]
+
+SPACING = 64
+"""Px between points along an outline, so that it stays true where its CRS bends."""
+
+DECIMALS = 8
+"""Of a degree: about a millimetre."""
+
+
+def feature_collection(
+    records: Sequence[ChipRecord], parts: Mapping[str, str], frame: Frame
+) -> dict[str, Any]:
+    """Describe chips as a GeoJSON FeatureCollection.
+
+    Parameters
+    ----------
+    records : the chips.
+    parts : "train" or "val", by name.
+    frame : of the input raster.
+    """
+    return {
+        "type": "FeatureCollection",
+        "features": [
+            {
+                "type": "Feature",
+                "geometry": json.loads(shapely.to_geojson(outline(frame.crop(record.window)))),
+                "properties": {
+                    "name": record.name,
+                    "split": parts[record.name],
+                    "valid": round(record.valid, 4),
+                },
+            }
+            for record in records
+        ],
+    }
+
+
+def outline(frame: Frame) -> shapely.Geometry:
+    """Outline of a frame in longitude and latitude on WGS 84, degrees.
+
+    Exterior rings run counter-clockwise, and what crosses the 180th meridian is cut there in two.
+
+    References
+    ----------
+    RFC 7946, "The GeoJSON Format", sections 3.1.6 and 3.1.9
+    """
+    border = shapely.segmentize(frame.polygon, max(frame.res) * SPACING)
+    xs, ys = shapely.get_coordinates(border).T
+    lons, lats = warp_points(frame.crs, CRS.from_epsg(4326), xs, ys)
+    # Without leaps of 360 degrees along the border, wherever it begins.
+    around = shapely.Polygon(np.column_stack([np.unwrap(lons, period=360), lats]))
+    turns = [_onto_the_map(around, turn * 360.0) for turn in (-1, 0, 1)]
+    whole = shapely.union_all([part for part in turns if part.area])
+    return shapely.orient_polygons(shapely.transform(whole, _rounded))
+
+
+def _onto_the_map(polygon: shapely.Polygon, shift: float) -> shapely.Geometry:
+    """The part of a polygon that lies on the map once it is moved along by ``shift`` degrees."""
+    moved = shapely.transform(polygon, lambda points: points + (shift, 0))
+    return shapely.intersection(moved, shapely.box(-180, -90, 180, 90))
+
+
+def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    return points.round(DECIMALS)

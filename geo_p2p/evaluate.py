@@ -1,0 +1,168 @@
+"""Score translations against the truth, on the stitched raster and on chips."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+from rasterio.windows import Window
+from shapely import Polygon
+
+from geo_p2p.card import Scaling, range_of
+from geo_p2p.chips import Chip, ChipFolder
+from geo_p2p.errors import ChipError, RasterError
+from geo_p2p.grid import BlockPlan, overlap_of
+from geo_p2p.metrics import ClassScores, ImageScores
+from geo_p2p.raster import Frame, RasterSource
+
+__all__ = ["PARTS", "chips_of", "evaluate_rasters", "scores_for"]
+
+PARTS = ("train", "val", "all")
+"""Parts of a chip folder that scores can be taken on."""
+
+CONTEXT = 5
+"""Px around a window that the metrics' own windows (11 px) reach into."""
+
+BLOCK = 1024
+"""Side of the windows that rasters are read by, px."""
+
+Scores = ImageScores | ClassScores
+
+
+def scores_for(target: Scaling) -> Scores:
+    """Return the measures that suit a target: of classes, or of values with their ranges."""
+    if target.classes:
+        return ClassScores(target.values.tolist())
+    return ImageScores(target.data_range)
+
+
+def chips_of(folder: ChipFolder, split: str) -> list[Chip]:
+    """Read the chips of one part of a folder.
+
+    Raises
+    ------
+    ChipError
+        If there is no such part, or it is empty.
+    """
+    if split not in PARTS:
+        raise ChipError(f"split {split!r}: choose one of {', '.join(PARTS)}")
+    saved = folder.split
+    if split == "all":
+        names: Sequence[str] = folder.names
+    elif saved is None:
+        raise ChipError(f"{folder.path}: its chips carry no split; take split 'all'")
+    else:
+        names = saved[split]
+    if not names:
+        raise ChipError(f"{folder.path}: holds no chips in its part '{split}'")
+    return [folder.read(name) for name in names]
+
+
+def evaluate_rasters(
+    predicted: str | Path,
+    truth: str | Path,
+    *,
+    chips: str | Path | None = None,
+    split: str = "val",
+    truth_bidx: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """Score a translated raster against the truth, pixel by pixel and once each.
+
+    Parameters
+    ----------
+    predicted : the translated raster.
+    truth : what it should be; warped onto the translated raster's lattice.
+    chips : chip folder; only the ground of its part ``split`` counts, and ranges are those of its
+        training part. Without, the whole raster counts.
+    split : part of the chip folder: "train", "val" or "all".
+    truth_bidx : bands of the truth, from 1; None for all of them.
+
+    Returns
+    -------
+    dict
+        See `geo_p2p.metrics`; with "split": the part, or "whole raster".
+
+    Raises
+    ------
+    RasterError
+        If a raster cannot be read, or the two differ in bands or share no ground.
+    ChipError
+        If there are no such chips.
+    """
+    mosaic = RasterSource(predicted)
+    target = RasterSource(truth, truth_bidx, like=mosaic.frame)
+    if mosaic.count != target.count:
+        raise RasterError(
+            f"{predicted} has {mosaic.count} bands and {truth} {target.count}: choose those of "
+            "the truth by number (--bidx)"
+        )
+    folder = None if chips is None else ChipFolder.open(chips)
+    ground = None if folder is None else _outlines(chips_of(folder, split), mosaic.frame)
+    scores: Scores
+    if mosaic.info.categorical:
+        scores = ClassScores(_class_numbers(mosaic))
+    else:
+        scores = ImageScores(_ranges(target, folder))
+    for values, true, valid, core in _windows(mosaic, target, ground):
+        scores.update(values, true, valid, core)
+    part = "whole raster" if folder is None else split
+    return {**scores.result(), "split": part}
+
+
+def _windows(
+    mosaic: RasterSource, target: RasterSource, ground: list[Polygon] | None
+) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], tuple[slice, slice]]]:
+    """Read both rasters window by window, with context; ``core`` is what counts."""
+    frame = mosaic.frame
+    for block in BlockPlan(frame.height, frame.width, 1, CONTEXT, BLOCK):
+        on_ground = _mask(block.read, ground)
+        if not on_ground.any():
+            continue
+        (values, valid), (true, true_valid) = mosaic.read(block.read), target.read(block.read)
+        core = overlap_of(block.read, block.core)
+        yield values, true, valid & true_valid & on_ground, core
+
+
+def _outlines(chips: Sequence[Chip], frame: Frame) -> list[Polygon]:
+    """Outlines of chips, px of a frame."""
+    outlines = []
+    for chip in chips:
+        height, width = chip.frame.shape
+        cols, rows = np.array([0, width, width, 0]), np.array([0, 0, height, height])
+        outlines.append(Polygon(chip.frame.pixels_in(frame, cols, rows).T.round(3)))
+    return outlines
+
+
+def _mask(window: Window, ground: list[Polygon] | None) -> NDArray[np.bool_]:
+    """Which pixels of a window lie on the ground that counts: their centres decide."""
+    shape = (window.height, window.width)
+    if ground is None:
+        return np.ones(shape, bool)
+    place = Affine.translation(window.col_off, window.row_off)
+    inside: NDArray[np.bool_] = geometry_mask(ground, shape, place, invert=True)
+    return inside
+
+
+def _class_numbers(mosaic: RasterSource) -> list[int]:
+    """Class numbers that a translated raster holds."""
+    found: set[int] = set()
+    for block in BlockPlan(*mosaic.frame.shape, 1, 0, BLOCK):
+        values, valid = mosaic.read(block.core)
+        found |= set(np.unique(values[0][valid]).tolist())
+    return sorted(found)
+
+
+def _ranges(target: RasterSource, folder: ChipFolder | None) -> list[float]:
+    """Range of each band of the truth: of the training chips where there are some."""
+    if folder is None or folder.split is None:
+        images = [target.read(block.core) for block in BlockPlan(*target.frame.shape, 1, 0, BLOCK)]
+    else:
+        images = [(chip.y, chip.valid) for chip in chips_of(folder, "train")]
+    ranges = []
+    for band in range(target.count):
+        low, high = range_of(target.dtype, [values[band][valid] for values, valid in images])
+        ranges.append(high - low)
+    return ranges

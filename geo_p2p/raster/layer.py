@@ -1,0 +1,255 @@
+"""One opened file: its place, its bands, its mask, and the warp that puts it on a lattice."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from ..errors import AlignmentError, RasterError
+from .bands import common_nodata, read_bands
+from .files import GDAL_ERRORS, one_line, open_quietly
+from .frame import Frame, frame_of
+
+__all__ = ["Layer", "open_dataset"]
+
+TOLERANCE = 1e-3
+"""Largest error of the warp's coordinate transformation, px of the source."""
+
+
+class Layer:
+    """One opened file of a `RasterSource`.
+
+    Parameters
+    ----------
+    path : the file.
+    dataset : it, opened.
+    picked : band numbers, from 1; None for all that are no alpha band.
+    like, resampling : see `RasterSource`.
+
+    Raises
+    ------
+    RasterError
+        Without a place on Earth, or if an alpha band is picked.
+    AlignmentError
+        If it cannot be warped onto ``like``.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        dataset: Any,
+        picked: list[int] | None,
+        like: Frame | None,
+        resampling: str,
+    ) -> None:
+        self.path = path
+        self.method = "none"
+        self.indexes = _checked(path, dataset, picked)
+        self.info = read_bands(dataset, self.indexes)
+        coloured = _colour_bands(dataset)
+        # In 8-bit colour a single channel at the nodata value is ordinary: only the colour is not.
+        self.colour = bool(coloured)
+        self.dataset, self.warped_to_map = self._placed(dataset)
+        shape = self.dataset.height, self.dataset.width
+        self.frame = frame_of(path, *shape, self.dataset.transform, self.dataset.crs)
+        if like is not None and not self.frame.same_lattice(like):
+            self.dataset, self.frame = self._warped(like, resampling), like
+        self.alpha = _alpha_band(self.dataset)
+        self.masks = _mask_bands(self.dataset, coloured or self.indexes)
+
+    def _placed(self, dataset: Any) -> tuple[Any, bool]:
+        """Give a dataset that control points or RPCs place a lattice of its own."""
+        points, crs = dataset.gcps
+        extra: dict[str, Any] = {}
+        if dataset.crs and not dataset.transform.is_identity:
+            return dataset, False
+        if not (points and crs):
+            if not dataset.rpcs:
+                return dataset, False
+            # RPCs lead to longitude and latitude on WGS 84 (RPC00B, STDI-0002 vol. 1, app. E);
+            # without a terrain model, the mean height of the scene is the best there is.
+            crs, extra = CRS.from_epsg(4326), {"RPC_HEIGHT": repr(dataset.rpcs.height_off)}
+        # Blends of class numbers are other classes.
+        method = Resampling.nearest if self.info.categorical else Resampling.bilinear
+        options = {**self._warp_options(dataset), **extra}
+        try:
+            return WarpedVRT(
+                dataset, src_crs=crs, crs=crs, resampling=method, tolerance=TOLERANCE, **options
+            ), True
+        except GDAL_ERRORS as error:
+            raise RasterError(
+                f"{self.path}: its control points or RPCs do not place it ({one_line(error)})"
+            ) from error
+
+    def _warped(self, like: Frame, resampling: str) -> Any:
+        """Put the dataset onto another lattice, with one scale for all windows."""
+        spans = self._spans(like)
+        self.method = resampling
+        if resampling == "auto":
+            finer = "average" if max(spans) > 2 else "bilinear"
+            self.method = "nearest" if self.info.categorical else finer
+        try:
+            return WarpedVRT(
+                self.dataset,
+                crs=like.crs,
+                transform=like.transform,
+                height=like.height,
+                width=like.width,
+                resampling=Resampling[self.method],
+                tolerance=TOLERANCE,
+                # Fixed, because GDAL would derive it from each window and windows would disagree.
+                XSCALE=repr(1 / spans[0]),
+                YSCALE=repr(1 / spans[1]),
+                **self._warp_options(self.dataset),
+            )
+        except GDAL_ERRORS as error:
+            raise AlignmentError(
+                f"{self.path}: cannot be warped onto {like} ({one_line(error)})"
+            ) from error
+
+    def _spans(self, like: Frame) -> tuple[float, float]:
+        """Pixels of this file that one pixel of ``like`` spans, where they share ground."""
+        try:
+            if self.frame.overlaps(like):
+                return self.frame.scale_to(like)
+        except AlignmentError as error:
+            raise AlignmentError(f"{self.path}: {error}; assign another CRS to either") from error
+        raise AlignmentError(
+            f"{self.path} ({self.frame}) shares no ground with the raster it should be paired "
+            f"with ({like}): check that both show the same place"
+        )
+
+    def _warp_options(self, dataset: Any) -> dict[str, Any]:
+        """How a warp tells valid from invalid; any other choice lets invalid pixels through."""
+        options: dict[str, Any] = {"UNIFIED_SRC_NODATA": "YES" if self.colour else "NO"}
+        if _alpha_band(dataset) is not None:
+            return options
+        flags = {flag for i in self.indexes for flag in dataset.mask_flag_enums[i - 1]}
+        if MaskFlags.per_dataset in flags:
+            # GDAL prefers a mask to a nodata value when it reads, but not when it warps.
+            return {**options, "src_nodata": None, "nodata": None, "add_alpha": True}
+        nodata = common_nodata([dataset.nodatavals[i - 1] for i in self.indexes], self.info.dtype)
+        if nodata is not None and self.info.dtype in ("int64", "uint64"):
+            # A warp to 64 bits writes the nodata value, but forgets to declare it.
+            return {**options, "src_nodata": nodata, "nodata": None, "add_alpha": True}
+        if nodata is not None:
+            return {**options, "src_nodata": nodata, "nodata": nodata}
+        if MaskFlags.nodata in flags:
+            raise RasterError(
+                f"{self.path}: its nodata values differ from band to band, or have more digits "
+                "than a warp keeps; give all bands one value (rio edit-info --nodata)"
+            )
+        if np.dtype(self.info.dtype).kind == "f":
+            return {**options, "src_nodata": np.nan, "nodata": np.nan}
+        return {**options, "add_alpha": True}
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values and mask of a window: see `RasterSource.read`."""
+        try:
+            values = self._values(window)
+            valid = np.ones(values.shape[1:], bool)
+            if self.masks:
+                masks = self.dataset.read_masks(list(self.masks), window=window) > 0
+                valid = masks.any(0) if self.colour else masks.all(0)
+            if self.alpha is not None:
+                valid &= self.dataset.read(self.alpha, window=window) > 0
+        except GDAL_ERRORS as error:
+            raise RasterError(
+                f"{self.path}: cannot be read at row {window.row_off}, column {window.col_off} "
+                f"({one_line(error)}); the file is damaged or incomplete"
+            ) from error
+        if values.dtype.kind == "f":
+            valid &= np.isfinite(values).all(0)
+        return values, valid
+
+    def _values(self, window: Window) -> NDArray[Any]:
+        """Values of a window, in one type that holds all bands."""
+        indexes, dtype = list(self.indexes), self.info.dtype
+        values: NDArray[Any]
+        if len({self.dataset.dtypes[i - 1] for i in indexes}) == 1:
+            values = self.dataset.read(indexes, window=window)
+        else:  # rasterio reads bands of several types one by one only
+            bands = [self.dataset.read(i, window=window, out_dtype=dtype) for i in indexes]
+            values = np.stack(bands)
+        return values
+
+
+def open_dataset(path: str) -> Any:
+    """Open a raster for reading, or refuse it by name.
+
+    Raises
+    ------
+    RasterError
+        If it is missing, not a raster, complex, or a container of subdatasets (they are listed).
+    """
+    try:
+        dataset = open_quietly(path)
+    except GDAL_ERRORS as error:
+        if "://" not in path and ":" not in path and not Path(path).exists():
+            raise RasterError(f"{path}: no such file") from error
+        raise RasterError(f"{path}: not a raster that can be opened ({one_line(error)})") from error
+    try:
+        _refuse_unusable(path, dataset)
+    except RasterError:
+        dataset.close()
+        raise
+    return dataset
+
+
+def _refuse_unusable(path: str, dataset: Any) -> None:
+    if dataset.subdatasets:
+        raise RasterError(
+            f"{path}: a container of {len(dataset.subdatasets)} subdatasets; "
+            f"name one of them: {', '.join(dataset.subdatasets)}"
+        )
+    if not dataset.count:
+        raise RasterError(f"{path}: holds no bands")
+    if any("complex" in dtype for dtype in dataset.dtypes):
+        raise RasterError(
+            f"{path}: holds complex numbers, which have no order to scale by; "
+            "convert to amplitude or phase first"
+        )
+
+
+def _checked(path: str, dataset: Any, picked: list[int] | None) -> tuple[int, ...]:
+    """Band numbers to read; the alpha band is none of them."""
+    alpha = _alpha_band(dataset)
+    indexes = [i for i in dataset.indexes if i != alpha] if picked is None else picked
+    if not indexes:
+        raise RasterError(f"{path}: holds nothing but an alpha band")
+    if alpha in indexes:
+        raise RasterError(
+            f"{path}: band {alpha} is the alpha band, which is a mask and not a band; "
+            f"choose from the others"
+        )
+    return tuple(indexes)
+
+
+def _alpha_band(dataset: Any) -> int | None:
+    """Find the alpha band; its number, from 1."""
+    for index, interp in zip(dataset.indexes, dataset.colorinterp, strict=True):
+        if interp is ColorInterp.alpha:
+            return int(index)
+    return None
+
+
+def _colour_bands(dataset: Any) -> tuple[int, ...]:
+    """All bands but alpha of an 8-bit colour image, near infrared included; () for others."""
+    alpha = _alpha_band(dataset)
+    indexes = tuple(i for i in dataset.indexes if i != alpha)
+    colours = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
+    eight_bit = all(dataset.dtypes[i - 1] == "uint8" for i in indexes)
+    return indexes if eight_bit and colours <= set(dataset.colorinterp) else ()
+
+
+def _mask_bands(dataset: Any, indexes: tuple[int, ...]) -> tuple[int, ...]:
+    """Bands whose GDAL masks say something that the alpha band does not; one where all share it."""
+    flags = {i: set(dataset.mask_flag_enums[i - 1]) for i in indexes}
+    own = tuple(i for i in indexes if not flags[i] & {MaskFlags.all_valid, MaskFlags.alpha})
+    shared = own and all(MaskFlags.per_dataset in flags[i] for i in own)
+    return own[:1] if shared else own
