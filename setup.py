@@ -16,6 +16,7 @@ PACKAGES = [
     "geo_p2p.card",
     "geo_p2p.chips",
     "geo_p2p.cli",
+    "geo_p2p.data",
     "geo_p2p.grid",
     "geo_p2p.metrics",
     "geo_p2p.networks",

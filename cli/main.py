@@ -57,7 +57,8 @@ class Commands(click.Group):
             with Env():  # without one GDAL writes its warnings to stderr, with it to a log
                 return super().invoke(ctx)
         except GeoP2PError as error:
-            raise click.ClickException(str(error)) from error
+            # On one line even if a library in between has added words of its own to it.
+            raise click.ClickException(" ".join(str(error).split())) from error
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted", err=True)
             raise click.exceptions.Exit(130) from None

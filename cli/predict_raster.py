@@ -2,14 +2,12 @@
 
 import logging
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 
 from geo_p2p.card import TrainConfig
 from geo_p2p.card.config import CHOICES
-from geo_p2p.errors import RasterError
 from geo_p2p.predict import PredictConfig
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
@@ -76,8 +74,6 @@ def predict_raster(
     OUTPUT lies on the pixels of INPUT; without a name it is <INPUT>_translated.tif in the working
     directory. An interrupted run, started again, goes on where it was.
     """
-    if dst is not None and Path(dst).resolve() == Path(src).resolve():
-        raise RasterError(f"{dst}: is the raster to be translated; choose another name")
     from geo_p2p.model_file import find_model, load_model
     from geo_p2p.translate import translate
 

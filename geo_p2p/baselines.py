@@ -3,7 +3,10 @@
 Both are models like any other, so that they are predicted, stitched and scored the same way.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +21,18 @@ SAMPLE = 60_000
 """Training pixels of the regression, spread evenly over the chips."""
 
 
-def _card(scalings: tuple[Scaling, Scaling], name: str) -> ModelCard:
-    """Card of a model that looks at one pixel at a time."""
-    x, y = scalings
-    return ModelCard(x, y, size=1, network=name, arguments={}, stride=1, halo=0, tile_safe=True)
-
-
 class MedianColour:
-    """Answers with the training targets' median, band by band: the best constant in L1."""
+    """Answers with the training targets' median, band by band: the best constant in L1.
 
-    fingerprint = "median colour"
+    For classes, with the most frequent one.
+    """
 
     def __init__(self, chips: Sequence[Chip], scalings: tuple[Scaling, Scaling]) -> None:
         self.card = _card(scalings, "median")
         pixels = _pixels(chips, scalings[1], target=True)
-        self._colour = np.median(pixels, axis=0).astype(np.float32)
+        middle = np.mean if scalings[1].classes else np.median
+        self._colour = middle(pixels, axis=0).astype(np.float32)
+        self.fingerprint = _fingerprint(self.card, self._colour)
 
     def __call__(self, tiles: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         """Paint (batch, channels, rows, cols) with one colour."""
@@ -46,21 +46,22 @@ class PixelRegression:
     It sees colour and no context: what a network gains over it is what it sees around a pixel.
     """
 
-    fingerprint = "per-pixel regression"
-
     def __init__(
         self, chips: Sequence[Chip], scalings: tuple[Scaling, Scaling], seed: int = 42
     ) -> None:
         self.card = _card(scalings, "regression")
         x = _pixels(chips, scalings[0], target=False)
         y = _pixels(chips, scalings[1], target=True)
+        # What it is scored by beside the network: absolute error; for classes, whose channels are
+        # 0 and 1, the squared error makes it their probability.
+        loss = "squared_error" if scalings[1].classes else "absolute_error"
         self._trees = [
-            # Absolute error, which is what it is scored by beside the network.
             HistGradientBoostingRegressor(
-                loss="absolute_error", max_iter=60, early_stopping=False, random_state=seed
+                loss=loss, max_iter=60, early_stopping=False, random_state=seed
             ).fit(x, band)
             for band in y.T
         ]
+        self.fingerprint = _fingerprint(self.card, x, y, np.array(seed))
 
     def __call__(self, tiles: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         """Translate (batch, channels, rows, cols) pixel by pixel."""
@@ -70,10 +71,25 @@ class PixelRegression:
         return np.stack(bands, 1).astype(np.float32)
 
 
+def _card(scalings: tuple[Scaling, Scaling], name: str) -> ModelCard:
+    """Card of a model that looks at one pixel at a time."""
+    x, y = scalings
+    return ModelCard(x, y, size=1, network=name, arguments={}, stride=1, halo=0, tile_safe=True)
+
+
+def _fingerprint(card: ModelCard, *learned_from: NDArray[Any]) -> str:
+    """SHA-256 over a card and what else decides the results."""
+    digest = hashlib.sha256(json.dumps(card.to_emd("", ""), sort_keys=True).encode())
+    for array in learned_from:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 def _pixels(chips: Sequence[Chip], scaling: Scaling, *, target: bool) -> NDArray[np.float32]:
     """Scaled valid pixels of chips, (n, channels), thinned to about `SAMPLE`; pairs stay pairs."""
     total = sum(int(chip.valid.sum()) for chip in chips)
-    step = max(1, total // SAMPLE)
+    # Odd, so that it does not keep to some columns of chips that are a power of two wide.
+    step = total // SAMPLE | 1
     images = [
         scaling.forward(chip.y if target else chip.x, chip.valid)[:, chip.valid] for chip in chips
     ]

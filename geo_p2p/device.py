@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
+from geo_p2p.card.config import CHOICES
 from geo_p2p.errors import ModelError
 
 __all__ = ["choose_device", "choose_precision", "exact_arithmetic", "precision_name"]
@@ -36,7 +37,14 @@ def choose_precision(name: str, device: torch.device, target_dtype: str) -> torc
 
     "auto" is bf16 on a CUDA device that has it, and if the target is 8 bits wide (bf16 tells only
     256 values of an octave apart); fp32 otherwise.
+
+    Raises
+    ------
+    ModelError
+        For an unknown name.
     """
+    if name not in CHOICES["precision"]:
+        raise ModelError(f"precision {name!r}: choose one of {', '.join(CHOICES['precision'])}")
     if name == "bf16":
         return torch.bfloat16
     if name == "auto" and device.type == "cuda" and target_dtype in ("uint8", "int8"):

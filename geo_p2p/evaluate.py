@@ -1,5 +1,6 @@
 """Score translations against the truth, on the stitched raster and on chips."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from geo_p2p.card import Scaling, range_of
 from geo_p2p.chips import Chip, ChipFolder
 from geo_p2p.errors import ChipError, RasterError
 from geo_p2p.grid import BlockPlan, overlap_of
-from geo_p2p.metrics import ClassScores, ImageScores
+from geo_p2p.metrics import CONTEXT, ClassScores, ImageScores
 from geo_p2p.raster import Frame, RasterSource
 
 __all__ = ["PARTS", "chips_of", "evaluate_rasters", "scores_for"]
@@ -23,11 +24,11 @@ __all__ = ["PARTS", "chips_of", "evaluate_rasters", "scores_for"]
 PARTS = ("train", "val", "all")
 """Parts of a chip folder that scores can be taken on."""
 
-CONTEXT = 5
-"""Px around a window that the metrics' own windows (11 px) reach into."""
-
 BLOCK = 1024
 """Side of the windows that rasters are read by, px."""
+
+SAMPLE = 4_000_000
+"""About how many pixels of a whole raster its ranges are taken from."""
 
 Scores = ImageScores | ClassScores
 
@@ -93,7 +94,9 @@ def evaluate_rasters(
         If there are no such chips.
     """
     mosaic = RasterSource(predicted)
-    target = RasterSource(truth, truth_bidx, like=mosaic.frame)
+    # Blends of class numbers are other classes, whether or not the truth says it holds classes.
+    resampling = "nearest" if mosaic.info.categorical else "auto"
+    target = RasterSource(truth, truth_bidx, mosaic.frame, resampling)
     if mosaic.count != target.count:
         raise RasterError(
             f"{predicted} has {mosaic.count} bands and {truth} {target.count}: choose those of "
@@ -158,11 +161,21 @@ def _class_numbers(mosaic: RasterSource) -> list[int]:
 def _ranges(target: RasterSource, folder: ChipFolder | None) -> list[float]:
     """Range of each band of the truth: of the training chips where there are some."""
     if folder is None or folder.split is None:
-        images = [target.read(block.core) for block in BlockPlan(*target.frame.shape, 1, 0, BLOCK)]
+        samples = list(_sampled(target))
     else:
-        images = [(chip.y, chip.valid) for chip in chips_of(folder, "train")]
-    ranges = []
-    for band in range(target.count):
-        low, high = range_of(target.dtype, [values[band][valid] for values, valid in images])
-        ranges.append(high - low)
-    return ranges
+        samples = [chip.y[:, chip.valid] for chip in chips_of(folder, "train")]
+        if len(samples[0]) != target.count:
+            raise RasterError(
+                f"{target.name}: {target.count} bands, but the chips' target has "
+                f"{len(samples[0])}; choose those of the truth by number (--bidx)"
+            )
+    ends = [range_of(target.dtype, [bands[i] for bands in samples]) for i in range(target.count)]
+    return [high - low for low, high in ends]
+
+
+def _sampled(source: RasterSource) -> Iterator[NDArray[Any]]:
+    """Valid pixels of a raster, (bands, n) a window, thinned so that memory does not grow."""
+    step = math.isqrt(math.prod(source.frame.shape) // SAMPLE) | 1
+    for block in BlockPlan(*source.frame.shape, 1, 0, BLOCK):
+        values, valid = source.read(block.core)
+        yield values[:, ::step, ::step][:, valid[::step, ::step]]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,10 @@ __all__ = [
 
 MODELS = "models"
 """Folder of the working directory that models are saved to and looked for by name."""
+
+WEIGHTS = ".safetensors"
+DISCRIMINATOR = ".discriminator.safetensors"
+"""Ends of the files beside ``<name>.emd``."""
 
 
 class Translator:
@@ -68,9 +72,13 @@ class Translator:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over weights, card and precision, in hexadecimal."""
+        """SHA-256 over weights, precision and what the card says of their use, in hexadecimal.
+
+        Scores and provenance do not count: they change nothing in what the model makes.
+        """
         digest = hashlib.sha256(self.precision.encode())
-        digest.update(json.dumps(self.card.to_emd("", ""), sort_keys=True).encode())
+        card = replace(self.card, metrics={}, provenance={})
+        digest.update(json.dumps(card.to_emd("", ""), sort_keys=True).encode())
         for name, tensor in sorted(self.generator.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -93,9 +101,9 @@ class Translator:
         forked = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(forked), exact_arithmetic(self.device, self.dtype):
             torch.manual_seed(seed)
-            # On a CPU a batch gains nothing, and one by one a tile's sums do not depend on it.
-            parts = batch.split(1) if self.device.type == "cpu" else (batch,)
-            output = torch.cat([self.generator(part) for part in parts])
+            # One by one: the sums of a tile must not depend on how many others came with it, and
+            # a tile large enough to be worth its halo fills the device.
+            output = torch.cat([self.generator(tile[None]) for tile in batch])
         result: NDArray[np.float32] = output.float().cpu().numpy()
         return result
 
@@ -124,26 +132,48 @@ def save_model(
     ModelError
         If the folder exists and is not a model's, or cannot be written.
     """
-    name = folder.name
-    if folder.exists() and not list(folder.glob("*.emd")):
+    name, place = folder.name, folder.resolve()
+    if folder.exists() and not _is_model(folder):
         raise ModelError(f"{folder}: exists and is not a model folder; choose another name")
-    partial = folder.with_name(f".{name}.{os.getpid()}.part")
+    partial = place.with_name(f".{name}.{os.getpid()}.part")
     try:
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-        _save_weights(generator, partial / f"{name}.safetensors")
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed process of the same number
+        partial.mkdir(parents=True)
+        _save_weights(generator, partial / f"{name}{WEIGHTS}")
         if discriminator is not None:
-            _save_weights(discriminator, partial / f"{name}.discriminator.safetensors")
-        emd = json.dumps(card.to_emd(name, f"{name}.safetensors"), indent=2)
+            _save_weights(discriminator, partial / f"{name}{DISCRIMINATOR}")
+        emd = json.dumps(card.to_emd(name, f"{name}{WEIGHTS}"), indent=2)
         (partial / f"{name}.emd").write_text(emd, encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.replace(folder)
-    except OSError as error:
+        _swap(partial, place)
+    except (OSError, SafetensorError) as error:
         raise ModelError(f"{folder}: cannot be written ({error})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether this is a folder with a model of ours; a chip folder holds an .emd too."""
+    try:
+        load_card(folder)
+    except ModelError:
+        return False
+    return folder.is_dir()
+
+
+def _swap(partial: Path, folder: Path) -> None:
+    """Put a finished folder in the place of the one that is there."""
+    former = partial.with_suffix(".former")
+    if not folder.exists():
+        partial.replace(folder)
+        return
+    folder.replace(former)
+    try:
+        partial.replace(folder)
+    except OSError:
+        former.replace(folder)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def _save_weights(network: nn.Module, path: Path) -> None:
@@ -151,34 +181,14 @@ def _save_weights(network: nn.Module, path: Path) -> None:
     save_file(state, path)
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Read weights into a network.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing, damaged, or of another network.
-    """
+def _load_weights(network: nn.Module, path: Path) -> None:
     try:
         network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise ModelError(f"{path}: weights that cannot be used ({reason})") from error
-
-
-@dataclass(frozen=True)
-class _Files:
-    """Where the parts of a model lie."""
-
-    emd: Path
-
-    @property
-    def weights(self) -> Path:
-        return self.emd.with_suffix(".safetensors")
-
-    @property
-    def discriminator(self) -> Path:
-        return self.emd.with_suffix(".discriminator.safetensors")
+        raise ModelError(f"{path}: weights that cannot be read ({reason})") from error
+    except RuntimeError as error:  # torch lists every tensor, a line each
+        raise ModelError(f"{path}: weights of another network than its card describes") from error
 
 
 def load_card(path: str | Path) -> ModelCard:
@@ -189,7 +199,7 @@ def load_card(path: str | Path) -> ModelCard:
     ModelError
         If there is none, or it is not of a model of ours.
     """
-    emd = _files(Path(path)).emd
+    emd = _emd_of(Path(path))
     try:
         return ModelCard.from_emd(json.loads(emd.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
@@ -225,9 +235,9 @@ def load_generator(path: str | Path, card: ModelCard) -> Generator:
     """
     try:
         generator = build_generator(card.network, **card.arguments)
-    except TypeError as error:
-        raise ModelError(f"{path}: its card does not describe a {card.network}") from error
-    load_weights(generator, _files(Path(path)).weights)
+    except (ModelError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: its card describes no generator of ours ({error})") from error
+    _load_weights(generator, _emd_of(Path(path)).with_suffix(WEIGHTS))
     return generator
 
 
@@ -239,7 +249,7 @@ def load_discriminator(path: str | Path, discriminator: nn.Module) -> None:
     ModelError
         If they are missing or do not fit.
     """
-    load_weights(discriminator, _files(Path(path)).discriminator)
+    _load_weights(discriminator, _emd_of(Path(path)).with_suffix(DISCRIMINATOR))
 
 
 def model_folder(name_or_path: str | Path) -> Path:
@@ -248,18 +258,18 @@ def model_folder(name_or_path: str | Path) -> Path:
     return Path(MODELS) / path if path.name == str(name_or_path) else path
 
 
-def _files(path: Path) -> _Files:
-    """Find the .emd of a model."""
+def _emd_of(path: Path) -> Path:
+    """Find the .emd of a model, by its folder or itself."""
     if path.suffix.lower() in (".dlpk", ".pth", ".pkl"):
         raise ModelError(f"{path}: {path.suffix} files are not read; give a model folder or .emd")
     if path.is_file():
-        return _Files(path)
+        return path
     if not path.is_dir():
         raise ModelError(f"{path}: no such model; train one first, or give its folder")
     found = sorted(path.glob("*.emd"))
     if len(found) != 1:
         raise ModelError(f"{path}: holds {len(found)} .emd files, a model folder holds one")
-    return _Files(found[0])
+    return found[0]
 
 
 def find_model(name: str | Path | None) -> Path:
@@ -280,7 +290,8 @@ def find_model(name: str | Path | None) -> Path:
         path = Path(named)
         home = Path(MODELS) / path
         return home if not path.exists() and home.exists() else path
-    complete = [emd for emd in Path(MODELS).glob("*/*.emd") if _Files(emd).weights.exists()]
+    found = Path(MODELS).glob("[!.]*/*.emd")  # what is being saved begins with a dot
+    complete = [emd for emd in found if emd.with_suffix(WEIGHTS).exists()]
     if not complete:
         raise ModelError(
             "no model named, and none under ./models: give one with --model, or train one first"

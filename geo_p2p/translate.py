@@ -73,11 +73,13 @@ def translate(
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Do what `predict_raster` does, with a loaded model, and say how it went."""
-    source = RasterSource(src, bidx or _bands_of(translator, src))
+    source = _source(translator, src, bidx)
     if dst is None:
         dst = f"{Path(source.paths[0]).stem}_translated.tif"
     if source.warped_to_map:
-        log.warning("%s is placed by control points; the output lies on its warped lattice", src)
+        log.warning(
+            "%s is placed by control points; the output lies on its warped lattice", source.name
+        )
     if not translator.card.tile_safe:
         log.warning(
             "the model takes statistics of each tile, so tiles cannot agree exactly: they are "
@@ -95,12 +97,12 @@ def _told(model: str | Path | None) -> Path:
     return path
 
 
-def _bands_of(translator: Translator, src: Paths) -> tuple[int, ...] | None:
-    """Bands by the numbers the model was trained on, where the raster has more than it takes."""
-    card = translator.card
-    if card.bands and RasterSource(src).count > card.input.count:
-        return card.bands
-    return None
+def _source(translator: Translator, src: Paths, bidx: Sequence[int] | None) -> RasterSource:
+    """Open the raster; its bands by number, or where it has more than the model was trained on."""
+    source, card = RasterSource(src, bidx), translator.card
+    if bidx is None and card.bands and source.count > card.input.count:
+        return RasterSource(source.paths, card.bands)
+    return source
 
 
 def _compare_pixels(translator: Translator, source: RasterSource) -> None:

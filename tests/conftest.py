@@ -1,6 +1,7 @@
 """Fixtures shared by every test: rasters made to measure, the command line, the real data."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -176,20 +177,35 @@ class Ran:
         return json.loads(self.stdout)
 
 
+def run_command(
+    *arguments: object, code: int | None = 0, command: click.Command | None = None
+) -> Ran:
+    """Run ``geo-p2p`` in this process, check its exit code and give the loggers back.
+
+    ``code=None`` takes any.
+    """
+    from geo_p2p.cli.main import main
+
+    words = [str(argument) for argument in arguments]
+    loggers = [logging.getLogger(name) for name in ("geo_p2p", "rasterio")]
+    kept = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    try:
+        result = CliRunner().invoke(command or main, words, catch_exceptions=False)
+    finally:
+        for logger, (handlers, level, propagate) in zip(loggers, kept, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
+    wrong = code is not None and result.exit_code != code
+    assert not wrong, f"exit {result.exit_code}, not {code}:\n{result.output}"
+    return Ran(result.exit_code, result.stdout, result.stderr)
+
+
 @pytest.fixture
 def runner() -> Callable[..., Ran]:
     """Return a function that runs ``geo-p2p`` in this process and checks its exit code.
 
     ``runner("info", path, code=1).stderr``; arguments may be paths and numbers. A bug in
-    the command reaches the test as the exception it is.
+    the command reaches the test as the exception it is. Fixtures of a wider scope take
+    ``run_command`` itself.
     """
-
-    def run(*arguments: object, code: int = 0, command: click.Command | None = None) -> Ran:
-        from geo_p2p.cli.main import main
-
-        words = [str(argument) for argument in arguments]
-        result = CliRunner().invoke(command or main, words, catch_exceptions=False)
-        assert result.exit_code == code, f"exit {result.exit_code}, not {code}:\n{result.output}"
-        return Ran(result.exit_code, result.stdout, result.stderr)
-
-    return run
+    return run_command

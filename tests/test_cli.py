@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from importlib import import_module
 from pathlib import Path
@@ -25,15 +25,6 @@ from geo_p2p.cli.main import COMMANDS, main
 from geo_p2p.errors import AlignmentError
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(autouse=True)
-def quiet_logger() -> Iterator[None]:
-    """Give the library's logger back as it was: every run of the command configures it."""
-    logger = logging.getLogger("geo_p2p")
-    kept = logger.handlers, logger.level, logger.propagate
-    yield
-    logger.handlers, logger.level, logger.propagate = kept
 
 
 @pytest.fixture

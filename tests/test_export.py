@@ -355,7 +355,7 @@ def territory(make_raster: MakeRaster, tmp_path_factory: pytest.TempPathFactory)
     """Return a folder of chips that were split by blocks."""
     path = make_raster(noise(), crs=UTM, transform=HERE)
     folder = tmp_path_factory.mktemp("territory") / "chips"
-    asked = {"tile_size": 16, "stride": 8, "val_pct": 15, "buffer": 8, "seed": 5}
+    asked = {"tile_size": 16, "stride": 8, "val_pct": 15, "buffer": 4, "seed": 5}
     return export_chips(path, path, folder, **asked)
 
 
@@ -367,7 +367,7 @@ def test_the_split_names_exactly_the_chips_on_disk(territory: Path) -> None:
     assert len(names(folder)) < 7 * 11, "nothing was left out in the buffer"
     stems = {file.stem for side in ("images", "images2") for file in (folder / side).iterdir()}
     assert stems == set(names(folder)), "files of a chip in the buffer are left"
-    assert (split["method"], split["seed"], split["buffer"]) == ("blocks", 5, 8)
+    assert (split["method"], split["seed"], split["buffer"]) == ("blocks", 5, 4)
     assert split["side"] in (64, 32, 16)
     col, row, width, height = split["blocks"][0]
     assert (width, height) == (split["side"], split["side"])
@@ -531,6 +531,12 @@ def test_what_cannot_be_cut_is_refused(
     refused(kind, words, *paths, tmp_path / "chips", **settings)
 
 
+@pytest.mark.parametrize("asked", [{"split": "half"}, {"val_pct": 100}, {"buffer": -1}])
+def test_a_split_that_cannot_be_is_refused_before_anything_is_read(asked: dict[str, Any]) -> None:
+    with pytest.raises(ChipError):
+        ExportConfig(**asked)
+
+
 def test_rasters_of_different_places_are_refused(place: MakeRaster, tmp_path: Path) -> None:
     away = place(noise(), transform=Affine.translation(5000, 0) * HERE)
     refused(AlignmentError, "shares no ground", place(noise()), away, tmp_path / "chips")
@@ -624,15 +630,33 @@ def test_a_full_disk_is_an_error_in_one_line(
     refused(ChipError, "No space left on device", path, path, tmp_path / "chips")
 
 
-def test_what_an_earlier_crash_left_does_not_get_in_the_way(
-    place: MakeRaster, tmp_path: Path
+def test_a_folder_that_cannot_take_its_place_leaves_the_former_one_there(
+    place: MakeRaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = place(noise())
+    folder = export_chips(path, path, tmp_path / "chips", **SMALL)
+    move = Path.replace
+
+    def jammed(self: Path, target: Path) -> Path:
+        if self.name == ".chips.part":
+            raise OSError(16, "Device or resource busy")
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", jammed)
+    refused(ChipError, "Device or resource busy", path, path, folder, overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_an_earlier_crash_left_does_not_get_in_the_way(
+    place: MakeRaster, tmp_path: Path, overwrite: bool
+) -> None:
+    path = place(noise())
+    if overwrite:
+        export_chips(path, path, tmp_path / "chips", **SMALL)
     for end in ("part", "former"):
         (tmp_path / f".chips.{end}" / "images").mkdir(parents=True)
         (tmp_path / f".chips.{end}" / "images" / "old.tif").touch()
-    export_chips(path, path, tmp_path / "chips", **SMALL)
-    export_chips(path, path, tmp_path / "chips", overwrite=True, **SMALL)
+    export_chips(path, path, tmp_path / "chips", overwrite=overwrite, **SMALL)
     assert [item.name for item in tmp_path.iterdir()] == ["chips"]
     assert len(names(tmp_path / "chips")) == COUNT
 

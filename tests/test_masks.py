@@ -237,6 +237,11 @@ def test_in_8_bit_colour_nodata_is_a_colour(
     assert (values[1][red] <= 1).all()
     blue = RasterSource(path, bands=(3,), like=like).read()[1]
     assert np.array_equal(blue, valid)
+    # Zeros of single channels are blended with their neighbours like any other value.
+    plain = write(tmp_path / "plain.tif", image, HERE, photometric="rgb")
+    blended = RasterSource(plain, like=like).read()[0]
+    far = within & (cols > 40)
+    assert np.abs(values[:, far].astype(int) - blended[:, far]).max() <= 1
 
 
 @pytest.mark.parametrize("like", [None, *THERE.values()], ids=["none", *THERE])

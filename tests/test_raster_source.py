@@ -2,6 +2,7 @@
 
 import gc
 import multiprocessing
+import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -218,6 +219,25 @@ def test_a_source_is_a_value(photo: Path) -> None:
     assert copy == source
     assert all(np.array_equal(a, b) for a, b in zip(copy.read(), source.read(), strict=True))
     assert str(photo) in repr(source)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_opens_handles_of_its_own(photo: Path) -> None:
+    """Two processes on one handle would move each other's place in the file."""
+    source = RasterSource(photo)
+    ours, expected = source._layers[0].dataset, source.read()
+    context = multiprocessing.get_context("fork")
+
+    def child() -> None:
+        own = source._layers[0].dataset is not ours
+        same = all(np.array_equal(a, b) for a, b in zip(source.read(), expected, strict=True))
+        os._exit(0 if own and same else 1)
+
+    process = context.Process(target=child)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert source._layers[0].dataset is ours
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -22,6 +22,7 @@ from geo_p2p.scene import town as town_module
 from geo_p2p.scene.lattice import draws, hashed, noise, once_each
 from geo_p2p.scene.light import Sun, house_shadows
 from geo_p2p.scene.plan import Plan, Surface
+from geo_p2p.scene.trees import SPECIES, Forest
 
 UTM, MERCATOR, LAEA = (CRS.from_epsg(code) for code in (32633, 3857, 3035))
 RENDERS = ("aerial", "map_colours", "map_classes")
@@ -97,11 +98,25 @@ def test_a_window_of_the_whole_is_the_window_alone(name, data):
     np.testing.assert_array_equal(render(frame.crop(window)), whole)
 
 
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_pixel_has_one_centre_in_every_window(name):
+    town, frame = Town(), FRAMES[name]
+    whole = town._points(frame)
+    for window in (Window(1, 0, 149, 150), Window(97, 41, 31, 80), Window(3, 149, 140, 1)):
+        part = window.row_off + window.height + 2, window.col_off + window.width + 2
+        for one, other in zip(town._points(frame.crop(window)), whole, strict=True):
+            np.testing.assert_array_equal(
+                one, other[window.row_off : part[0], window.col_off : part[1]]
+            )
+
+
+@pytest.mark.parametrize("azimuth", [150, 330])
 @pytest.mark.parametrize("render", RENDERS)
-def test_the_parts_that_are_computed_at_a_time_do_not_show(render, monkeypatch):
-    whole = getattr(Town(), render)(FRAMES["laea"])
+def test_the_parts_that_are_computed_at_a_time_do_not_show(render, azimuth, monkeypatch):
+    frame, town = frame_at(440_000, 5_500_000, 200), Town(seed=1, azimuth=azimuth, elevation=30)
+    whole = getattr(town, render)(frame)
     monkeypatch.setattr(town_module, "SIDE", 47)
-    np.testing.assert_array_equal(getattr(Town(), render)(FRAMES["laea"]), whole)
+    np.testing.assert_array_equal(getattr(town, render)(frame), whole)
 
 
 def test_a_town_is_its_seed():
@@ -191,27 +206,43 @@ def test_points_may_have_any_shape():
 # -- light
 
 
+def houses_around(plan):
+    """Return every house on the ground of ``points(..., extent=500)`` and 50 m around."""
+    x, y = points(100_000, extent=600.0)
+    houses = plan.place(x - 50, y + 50).houses
+    _, first = np.unique(houses.x, return_index=True)
+    return houses.at(first[houses.length[first] > 0])
+
+
+def swept(houses, azimuth, push):
+    """Return the polygon that houses cover when each is pushed some metres that way."""
+    corners = []
+    for along, across, pushed in itertools.product((-1, 1), (-1, 1), (0, push)):
+        a, b = along * houses.length, across * houses.depth
+        x = houses.x + a * houses.axis_x - b * houses.axis_y + pushed * np.sin(azimuth)
+        y = houses.y + a * houses.axis_y + b * houses.axis_x + pushed * np.cos(azimuth)
+        corners.append((x, y))
+    return shapely.union_all(
+        shapely.convex_hull(shapely.multipoints(np.transpose(corners, (2, 0, 1))))
+    )
+
+
+def test_a_house_is_a_whole_rectangle_on_its_own_lot():
+    plan = Plan(5)
+    x, y = points(30_000, extent=500.0)
+    truth = shapely.contains_xy(swept(houses_around(plan), 0.0, 0.0), x, y)
+    assert truth.mean() > 0.04
+    np.testing.assert_array_equal(plan.place(x, y).surface == Surface.ROOF, truth)
+
+
 @pytest.mark.parametrize("sun", [Sun(150, 48), Sun(300, 20), Sun(90, 70), Sun(15, 90)])
 def test_a_shadow_is_what_a_house_covers_when_it_is_pushed_away_from_the_sun(sun):
     plan = Plan(5)
     x, y = points(30_000, extent=500.0)
-    around_x, around_y = points(100_000, extent=600.0)
-    around = plan.place(around_x - 50, around_y + 50).houses
-    _, first = np.unique(around.x, return_index=True)
-    houses = around.at(first[around.length[first] > 0])
-    away = np.radians(sun.azimuth + 180)
+    houses = houses_around(plan)
     push = houses.height / np.tan(np.radians(sun.elevation))
-    corners = []
-    for along, across, pushed in itertools.product((-1, 1), (-1, 1), (0, 1)):
-        a, b = along * houses.length, across * houses.depth
-        corner_x = houses.x + a * houses.axis_x - b * houses.axis_y
-        corner_y = houses.y + a * houses.axis_y + b * houses.axis_x
-        corner_x += pushed * push * np.sin(away)
-        corners.append((corner_x, corner_y + pushed * push * np.cos(away)))
-    hulls = shapely.convex_hull(shapely.multipoints(np.transpose(corners, (2, 0, 1))))
-    truth = shapely.contains_xy(shapely.union_all(hulls), x, y)
+    truth = shapely.contains_xy(swept(houses, np.radians(sun.azimuth + 180), push), x, y)
     dark = house_shadows(plan, sun, plan.place(x, y), x, y)
-    assert truth.mean() > 0.05
     np.testing.assert_array_equal(dark, truth)
 
 
@@ -222,16 +253,23 @@ def test_the_sun_changes_the_photograph_and_not_the_map():
     assert (np.ptp([t.aerial(frame).astype(int) for t in (morning, evening)], 0) > 40).mean() > 0.05
 
 
-def test_shadows_darken_what_they_cover():
-    frame = frame_at(440_000, 5_500_000, 300)
-    town = Town(seed=1, elevation=40)
+def test_shadows_of_houses_and_trees_darken_what_they_cover():
+    frame, town = frame_at(440_000, 5_500_000, 300), Town(seed=1, elevation=40)
+    sun = Sun(town.azimuth, town.elevation)
     x, y = (c.ravel() for c in centres(frame))
     place = town.plan.place(x, y)
-    dark = house_shadows(town.plan, Sun(town.azimuth, town.elevation), place, x, y)
+    forests = [Forest(town.plan, species, x, y, 10.0) for species in SPECIES]
+    bare = ~np.any([forest.over(x, y).rise > 0 for forest in forests], 0)
+    by_houses = house_shadows(town.plan, sun, place, x, y)
+    by_trees = [
+        forest.over(*sun.source(x, y, species.height)).rise > 0
+        for forest, species in zip(forests, SPECIES, strict=True)
+    ]
+    lit = ~np.any([by_houses, *by_trees], 0)
     light = town.aerial(frame).mean(0).ravel()
-    for surface in (Surface.GARDEN, Surface.PAVED):
-        on = place.surface == surface
-        assert np.median(light[on & dark]) < 0.65 * np.median(light[on & ~dark])
+    bare &= place.surface == Surface.GARDEN
+    for dark in (by_houses, *by_trees):
+        assert np.median(light[bare & dark]) < 0.65 * np.median(light[bare & lit])
 
 
 # -- what makes it worth learning

@@ -85,6 +85,21 @@ def test_a_warped_value_is_the_one_at_the_centre_of_the_pixel(
     assert np.abs(off.mean(1)).max() < 0.002
 
 
+def test_a_curved_lattice_is_followed(tmp_path: Path) -> None:
+    """Degrees seen from above the pole, where GDAL's own tolerance shows."""
+    degrees = Frame(120, 600, Affine(0.1, 0, -60, 0, -0.1, 86), CRS.from_epsg(4326))
+    polar = Frame(300, 300, Affine(3e3, 0, -2e5, 0, -3e3, -6e5), CRS.from_epsg(3413))
+    source = RasterSource(write(tmp_path / "ramps.tif", ramps(degrees), degrees), like=polar)
+    values, valid = source.read()
+    rows, cols = np.indices(polar.shape) + 0.5
+    expected = polar.pixels_in(degrees, cols.ravel(), rows.ravel()).reshape(values.shape)
+    far = (expected > 4).all(0) & (expected[0] < 596) & (expected[1] < 116)
+    assert far.sum() > 30_000
+    assert valid[far].all()
+    off = np.abs(values - expected)[1, far]  # latitude, in which the scale is near 1 throughout
+    assert np.quantile(off, 0.999) < 0.01
+
+
 @pytest.mark.parametrize("turn", [30.0, 90.0, 200.0])
 def test_a_rotated_raster_lies_where_its_transform_says(tmp_path: Path, turn: float) -> None:
     here, there = utm(80, 90, turn=turn), utm(80, 90, turn=turn + 30)

@@ -175,7 +175,10 @@ def _make_room(folder: Path, overwrite: bool) -> None:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill, which takes the place of ``folder`` once it is whole."""
+    """Give a folder to fill, which takes the place of ``folder`` once it is whole.
+
+    What stood there is moved aside first, and removed last, or moved back.
+    """
     place = folder.resolve()
     partial, former = (place.with_name(f".{place.name}.{end}") for end in ("part", "former"))
     shutil.rmtree(partial, ignore_errors=True)
@@ -193,8 +196,9 @@ def _whole(folder: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        if place.exists():
-            shutil.rmtree(former, ignore_errors=True)
+        if former.exists() and not place.exists():
+            former.replace(place)
+        shutil.rmtree(former, ignore_errors=True)
 
 
 def _cut(

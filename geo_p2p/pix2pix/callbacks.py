@@ -9,11 +9,13 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import torch
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelFitException
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from torch import Tensor, nn
 
 from geo_p2p.card import TrainConfig
@@ -25,6 +27,8 @@ __all__ = ["Adversary", "Precision", "Schedule", "Telemetry", "flat_then_linear"
 
 log = logging.getLogger(__name__)
 
+Progress = Callable[[int, int], None]
+
 
 class Adversary(Callback):  # type: ignore[misc]
     """Owns the discriminator and its optimiser: the part of the loss that learns.
@@ -32,7 +36,7 @@ class Adversary(Callback):  # type: ignore[misc]
     Each training batch, after the generator's forward pass, the discriminator takes one step on
     (x, y) against (x, G(x)); then its opinion of G(x) joins the generator's loss, with its own
     weights frozen. It always sees (input, image), in that order, with invalid pixels of input,
-    target and translation filled alike.
+    target and translation filled alike; for classes, also pixels whose class is not known.
 
     Parameters
     ----------
@@ -60,16 +64,17 @@ class Adversary(Callback):  # type: ignore[misc]
     def after_pred(self) -> None:
         """Take the discriminator's step; the generator is not touched."""
         y, valid = self.yb
-        x = fill(self.xb[0], valid)
-        self._shown = x, fill(self._image(self.pred), valid), valid
+        known = valid & (y.sum(1, keepdim=True) > 0) if self.logits else valid
+        x, image = fill(self.xb[0], valid), fill(self._image(self.pred), known)
+        self._shown = x, image
         for group in self.optimiser.param_groups:
             group["lr"] = self.opt.hypers[-1]["lr"]
         with self.learn.arithmetic():
-            real = self.discriminator(x, fill(y, valid))
-            fake = self.discriminator(x, self._shown[1].detach())
+            real = self.discriminator(x, fill(y, known))
+            fake = self.discriminator(x, image.detach())
         loss = discriminator_loss(real, fake, self.config.gan)
         self.optimiser.zero_grad()
-        loss.total.backward()
+        torch.autograd.backward(loss.total)
         self.optimiser.step()
         self.parts = {
             "total_disc_loss": loss.total.detach(),
@@ -79,10 +84,9 @@ class Adversary(Callback):  # type: ignore[misc]
 
     def after_loss(self) -> None:
         """Add the discriminator's opinion to the generator's loss."""
-        x, image, _ = self._shown
         self.discriminator.requires_grad_(False)
         with self.learn.arithmetic():
-            opinion = gan_loss(self.discriminator(x, image), True, self.config.gan)
+            opinion = gan_loss(self.discriminator(*self._shown), True, self.config.gan)
         self.discriminator.requires_grad_(True)
         weight = self.config.class_weight if self.logits else self.config.pixel_weight
         self.learn.loss_grad = opinion + weight * self.learn.loss_grad
@@ -134,7 +138,7 @@ def flat_then_linear(flat: float) -> Callable[[float], float]:
     """
 
     def factor(position: float) -> float:
-        return 1.0 if position <= flat else max(0.0, (1 - position) / (1 - flat))
+        return 1.0 if position <= flat else (1 - position) / (1 - flat)
 
     return factor
 
@@ -160,22 +164,26 @@ class Telemetry(Callback):  # type: ignore[misc]
     ----------
     history : list that gets one dict an epoch.
     adversary : whose parts of the loss are kept.
-    show : whether to show progress; it is shown as a bar in a terminal or notebook, and as one
-        line an epoch in a log.
+    progress : whether to show it: as a bar in a terminal or notebook, as one line an epoch in a
+        log; or what to call with (epochs done, in all).
+
+    Attributes
+    ----------
+    failure : what stopped the training; fastai would put words of its own before it.
     """
 
     order = 60
 
     def __init__(
-        self, history: list[dict[str, float]], adversary: Adversary, show: bool = True
+        self, history: list[dict[str, float]], adversary: Adversary, progress: bool | Progress
     ) -> None:
         self.history = history
         self.adversary = adversary
-        self.tell: Callable[[int, int], None] | None = None
+        self.failure: Exception | None = None
+        self._progress = progress
         console = Console(stderr=True)
-        self._show = show
-        self._live = show and (console.is_terminal or console.is_jupyter)
-        self._bar = Progress(
+        self._live = progress is True and (console.is_terminal or console.is_jupyter)
+        self._bar = Bar(
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -184,6 +192,7 @@ class Telemetry(Callback):  # type: ignore[misc]
             TextColumn("{task.fields[losses]}"),
             console=console,
             disable=not self._live,
+            redirect_stdout=False,
         )
 
     def before_fit(self) -> None:
@@ -208,9 +217,11 @@ class Telemetry(Callback):  # type: ignore[misc]
         for name, value in self.adversary.parts.items():
             number = float(value)
             if not math.isfinite(number):
-                raise ModelError(
-                    f"{name} is {number} in epoch {self.epoch + 1}, step {self.iter + 1}: training "
-                    "has diverged; lower the learning rate"
+                self._stop(
+                    ModelError(
+                        f"{name} is {number} in epoch {self.epoch + 1}, step {self.iter + 1}: "
+                        "training has diverged; lower the learning rate"
+                    )
                 )
             self._sums[name] = self._sums.get(name, 0.0) + count * number
         steps = self.epoch + (self.iter + 1) / self.n_iter
@@ -220,18 +231,29 @@ class Telemetry(Callback):  # type: ignore[misc]
         """Keep the epoch, and tell."""
         epoch = {name: total / self._seen[True] for name, total in self._sums.items()}
         if self._seen[False]:
-            epoch["valid_loss"] = self._valid / self._seen[False]
+            epoch["valid_l1_loss"] = self._valid / self._seen[False]
         epoch["lr"] = float(self.opt.hypers[-1]["lr"])
         epoch["seconds"] = time.perf_counter() - self._started
         self.history.append(epoch)
+        self._tell(epoch)
+
+    def _tell(self, epoch: dict[str, float]) -> None:
+        """Say how far the training is."""
         losses = f"loss {epoch['l1_loss']:.4f}"
-        if "valid_loss" in epoch:
-            losses += f", validation {epoch['valid_loss']:.4f}"
+        if "valid_l1_loss" in epoch:
+            losses += f", validation {epoch['valid_l1_loss']:.4f}"
         self._bar.update(self._task, losses=losses)
-        if self.tell is not None:
-            self.tell(self.epoch + 1, self.n_epoch)
-        elif self._show and not self._live:
+        if callable(self._progress):
+            try:
+                self._progress(self.epoch + 1, self.n_epoch)
+            except Exception as error:
+                self._stop(error)
+        elif self._progress and not self._live:
             log.info("epoch %d of %d: %s", self.epoch + 1, self.n_epoch, losses)
+
+    def _stop(self, failure: Exception) -> NoReturn:
+        self.failure = failure
+        raise CancelFitException
 
     def close(self) -> None:
         """Take the bar away."""

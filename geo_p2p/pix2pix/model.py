@@ -2,16 +2,12 @@
 
 import contextlib
 import itertools
-import logging
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from fastai.callback.core import TrainEvalCallback
-from fastai.learner import Learner
-from fastai.optimizer import OptimWrapper
 from torch import Tensor
 
 from geo_p2p.card import ModelCard, TrainConfig
@@ -19,7 +15,6 @@ from geo_p2p.data import Augmentation, DataBunch
 from geo_p2p.device import choose_device, choose_precision
 from geo_p2p.errors import ModelError
 from geo_p2p.evaluate import scores_for
-from geo_p2p.losses import cross_entropy, l1_loss, l2_loss
 from geo_p2p.model_file import (
     Translator,
     find_model,
@@ -29,23 +24,21 @@ from geo_p2p.model_file import (
     model_folder,
     save_model,
 )
-from geo_p2p.networks import build_discriminator, build_generator, calibrate_batch_norm, initialise
-from geo_p2p.pix2pix.callbacks import Adversary, Precision, Schedule, Telemetry, flat_then_linear
+from geo_p2p.networks import calibrate_batch_norm
+from geo_p2p.pix2pix.build import (
+    build_learner,
+    build_networks,
+    discriminator_of,
+    require_size,
+    require_suitable,
+    settings_of,
+)
+from geo_p2p.pix2pix.callbacks import Adversary, Schedule, Telemetry, flat_then_linear
 from geo_p2p.report import Figure, loss_curves, panel
 from geo_p2p.translate import predict_raster, translate_chips
 from geo_p2p.version import versions
 
 __all__ = ["Pix2Pix"]
-
-log = logging.getLogger(__name__)
-
-PIXEL_LOSSES = {"l1": l1_loss, "l2": l2_loss}
-
-GENERATOR_SETTINGS = {
-    "unet": ("halvings", "ngf", "norm", "dropout"),
-    "resnet": ("ngf", "norm", "dropout"),
-}
-"""Which settings are arguments of which generator."""
 
 Progress = Callable[[int, int], None]
 
@@ -80,37 +73,12 @@ class Pix2Pix:
 
     def __init__(self, data: DataBunch, recipe: str = "seamless", **settings: Any) -> None:
         config = TrainConfig.of(recipe, **settings)
-        x, y = data.scalings
-        arguments = {name: getattr(config, name) for name in GENERATOR_SETTINGS[config.generator]}
-        self.generator = build_generator(
-            config.generator,
-            x.channels,
-            y.channels,
-            head="logits" if y.classes else "tanh",
-            **arguments,
-        )
-        self.discriminator = build_discriminator(
-            "patchgan",
-            x.channels + y.channels,
-            layers=config.layers,
-            ndf=config.ndf,
-            norm=config.norm,
-        )
-        seeded = torch.Generator().manual_seed(config.seed)
-        initialise(self.generator, seeded)
-        initialise(self.discriminator, seeded)
+        self.generator, self.discriminator = build_networks(config, data.scalings)
         self._begin(data, config)
 
-    def _begin(self, data: DataBunch, config: TrainConfig) -> None:
-        """Get ready to train the two networks."""
-        stride = self.generator.stride
-        if data.chip_size % stride or any(
-            c.valid.shape != 2 * (data.chip_size,) for c in data.chips[0]
-        ):
-            raise ModelError(
-                f"chips of {data.chip_size} px do not suit a generator of stride {stride}: "
-                f"export square chips whose side is a multiple of {stride}"
-            )
+    def _begin(self, data: DataBunch, config: TrainConfig, epochs: int = 0) -> None:
+        """Get ready to train the two networks, which have seen some epochs before."""
+        require_size(data, self.generator, self.discriminator)
         self.data: DataBunch | None = data
         self.config = config
         self.history: list[dict[str, float]] = []
@@ -119,21 +87,16 @@ class Pix2Pix:
         data.configure(config.batch_size, Augmentation(config.augment, config.jitter))
         data.to(self.device)
         self._card: ModelCard | None = None
-        logits = bool(data.scalings[1].classes)
-        self._adversary = Adversary(self.discriminator, config, logits)
-        loss = cross_entropy if logits else PIXEL_LOSSES[config.pixel_loss]
-        dtype = choose_precision(config.precision, self.device, data.scalings[1].dtype)
-        # torch's Adam: fastai's has weight decay, and another epsilon, by default.
-        adam = partial(OptimWrapper, opt=torch.optim.Adam, betas=(config.beta1, config.beta2))
-        self.learner = Learner(
-            data,
-            self.generator,
-            loss_func=loss,
-            opt_func=adam,
-            lr=config.lr,
-            cbs=[TrainEvalCallback(), Precision(dtype), self._adversary],
-            default_cbs=False,
-        )
+        self._epochs_before = epochs
+        target = data.scalings[1]
+        self._adversary = Adversary(self.discriminator, config, bool(target.classes))
+        dtype = choose_precision(config.precision, self.device, target.dtype)
+        self.learn = build_learner(data, self.generator, self._adversary, dtype)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained so far, before the model was saved and loaded included."""
+        return self._epochs_before + len(self.history)
 
     def fit(
         self, epochs: int = 10, lr: float | None = None, *, progress: bool | Progress = True
@@ -152,17 +115,16 @@ class Pix2Pix:
             Without data, or if the loss is no longer a number.
         """
         data = self._require_data()
-        if epochs < 1:
-            raise ModelError(f"{epochs} epochs: give at least 1")
-        schedule = Schedule(lr or self.config.lr, flat_then_linear(self.config.flat))
-        telemetry = Telemetry(self.history, self._adversary, progress is True)
-        if callable(progress):
-            telemetry.tell = progress
+        told = replace(self.config, epochs=epochs, lr=self.config.lr if lr is None else lr)
+        schedule = Schedule(told.lr, flat_then_linear(told.flat))
+        telemetry = Telemetry(self.history, self._adversary, progress)
         with self._seeded(), contextlib.ExitStack() as stack:
             # fastai tells its callbacks of its own interruptions only.
             stack.callback(telemetry.close)
-            stack.callback(self.learner.precision.close)
-            self.learner.fit(epochs, cbs=[schedule, telemetry])
+            stack.callback(self.learn.precision.close)
+            self.learn.fit(epochs, cbs=[schedule, telemetry])
+            if telemetry.failure is not None:
+                raise telemetry.failure
             # Running averages lag behind weights that still move.
             batches = (x for x, *_ in itertools.islice(_endless(data.train_dl), CALIBRATION))
             calibrate_batch_norm(self.generator, batches)
@@ -174,7 +136,7 @@ class Pix2Pix:
         """Draw dropout from the run's own seed, and leave the user's random numbers alone."""
         forked = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(forked):
-            torch.manual_seed(self.config.seed + len(self.history))
+            torch.manual_seed(self.config.seed + self.epochs)
             yield
 
     @property
@@ -201,7 +163,7 @@ class Pix2Pix:
             metrics=self.metrics,
             provenance={
                 "config": self.config.to_json(),
-                "epochs": len(self.history),
+                "epochs": self.epochs,
                 "chips": [len(chips) for chips in self.data.chips],
                 "split": dict(origin.split),
                 "versions": versions(),
@@ -283,25 +245,20 @@ class Pix2Pix:
         """
         found = find_model(path)
         card = load_card(found)
+        config = settings_of(card)
         model = cls.__new__(cls)
         model.generator = load_generator(found, card)
-        config = TrainConfig(**card.provenance["config"])
-        model.discriminator = build_discriminator(
-            "patchgan",
-            card.input.channels + card.target.channels,
-            layers=config.layers,
-            ndf=config.ndf,
-            norm=config.norm,
-        )
+        model.discriminator = discriminator_of(config, (card.input, card.target))
         load_discriminator(found, model.discriminator)
+        epochs = int(card.provenance.get("epochs", 0))
         if data is None:
             model.data, model._card, model.config = None, card, config
             model.history, model.metrics = [], dict(card.metrics)
-            model.device = choose_device(config.device)
+            model.device, model._epochs_before = choose_device(config.device), epochs
             return model
-        _require_suitable(card, data)
+        require_suitable(card, data)
         data.adopt((card.input, card.target))
-        model._begin(data, config)
+        model._begin(data, config, epochs)
         return model
 
     def predict_raster(
@@ -320,21 +277,3 @@ def _endless(loader: Any) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Batches of a loader, again and again."""
     while True:
         yield from loader
-
-
-def _require_suitable(card: ModelCard, data: DataBunch) -> None:
-    """Refuse data of other bands or classes than a model's.
-
-    Raises
-    ------
-    ModelError
-        Saying which.
-    """
-    for what, ours, theirs in zip(
-        ("input", "target"), (card.input, card.target), data.scalings, strict=True
-    ):
-        if ours.count != theirs.count or bool(ours.classes) != bool(theirs.classes):
-            raise ModelError(
-                f"the chips' {what} has {theirs.count} bands and {len(theirs.classes)} classes, "
-                f"the model's {ours.count} and {len(ours.classes)}: export chips of the same kind"
-            )

@@ -9,12 +9,14 @@ raster and its place, and is written atomically: what an interrupted run has fin
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from geo_p2p.errors import RasterError
 from geo_p2p.predict.plan import Job, Model, PredictConfig
 from geo_p2p.predict.run import Runner
-from geo_p2p.raster import RasterSource, refuse_to_clobber, write_mosaic
+from geo_p2p.raster import RasterSource, check_options, refuse_to_clobber, write_mosaic
 
 __all__ = ["Model", "PredictConfig", "Prediction", "predict"]
 
@@ -62,30 +64,23 @@ def predict(
     Raises
     ------
     ModelError
-        If the raster's bands are not what the model takes.
+        If the raster's bands are not what the model takes, or what it gives is not finite.
     RasterError
         If the raster cannot be read or the output not written.
+    GridError
+        If the block size is no multiple of the model's stride.
     """
     config = config or PredictConfig()
     dst = Path(dst)
     job = Job.of(model, source, config)
-    refuse_to_clobber(dst, overwrite)
+    _require_room(dst, source, overwrite)
+    check_options(job.bands, config.options)
     folder = dst.with_name(f"{dst.name}.parts")
     job.open_folder(folder)
-    started, pixels = time.perf_counter(), 0
-    todo = [block for block in job.blocks if not job.file(folder, block).exists()]
-    tell = progress or (lambda done, total: None)
-    done = len(job.blocks) - len(todo)
-    tell(done, len(job.blocks))
-    for block in Runner(job, folder).run(todo):
-        core = job.core(block)
-        pixels, done = pixels + core.width * core.height, done + 1
-        tell(done, len(job.blocks))
-    seconds = time.perf_counter() - started
-    parts = [(job.file(folder, block), job.place(block)) for block in job.blocks]
+    speed = _run(job, folder, progress or (lambda done, total: None))
     frame = source.frame.crop(job.window)
     write_mosaic(
-        parts,
+        [(job.file(folder, block), job.place(block)) for block in job.blocks],
         dst,
         frame,
         job.bands,
@@ -94,7 +89,27 @@ def predict(
         tags=job.tags(),
     )
     if not config.keep_parts:
-        shutil.rmtree(folder)
-    speed = pixels / 1e6 / seconds if pixels else 0.0
+        shutil.rmtree(folder, ignore_errors=True)
     safe = model.card.tile_safe
     return Prediction(dst, frame.width, frame.height, len(job.blocks), speed, safe)
+
+
+def _require_room(dst: Path, source: RasterSource, overwrite: bool) -> None:
+    """Refuse a place that is taken, by the very raster to read before all."""
+    if dst.exists() and any(Path(p).exists() and dst.samefile(p) for p in source.paths):
+        raise RasterError(f"{dst}: is the raster to translate; choose another name")
+    refuse_to_clobber(dst, overwrite)
+
+
+def _run(job: Job, folder: Path, tell: Progress) -> float:
+    """Run the blocks that are not there yet; output megapixels a second."""
+    started, pixels = time.perf_counter(), 0
+    todo = [block for block in job.blocks if not job.file(folder, block).exists()]
+    done = len(job.blocks) - len(todo)
+    tell(done, len(job.blocks))
+    with closing(Runner(job, folder).run(todo)) as blocks:
+        for block in blocks:
+            core = job.core(block)
+            pixels, done = pixels + core.width * core.height, done + 1
+            tell(done, len(job.blocks))
+    return pixels / 1e6 / (time.perf_counter() - started) if pixels else 0.0

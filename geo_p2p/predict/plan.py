@@ -19,6 +19,9 @@ from geo_p2p.card import ModelCard, Scaling
 from geo_p2p.errors import ModelError, RasterError
 from geo_p2p.grid import Block, BlockPlan, intersection, overlap_of
 from geo_p2p.raster import Bands, RasterSource
+from geo_p2p.raster.bands import fits
+from geo_p2p.raster.files import translated
+from geo_p2p.raster.mosaic import GDAL_TYPES
 
 __all__ = ["Job", "Model", "PredictConfig"]
 
@@ -26,6 +29,10 @@ log = logging.getLogger(__name__)
 
 BLOCK = 1024
 """Side of a block's core, px, where nothing else is asked for."""
+
+PLAN = "plan.json"
+OURS = (PLAN, "block_", ".block_")
+"""Beginnings of the names in a folder of parts."""
 
 
 class Model(Protocol):
@@ -83,6 +90,7 @@ class Job:
 
     @classmethod
     def of(cls, model: Model, source: RasterSource, config: PredictConfig) -> "Job":
+        """Plan the blocks of a raster for a model, or refuse what cannot be brought together."""
         card = model.card
         if source.count != card.input.count:
             raise ModelError(
@@ -135,28 +143,34 @@ class Job:
         )
 
     def open_folder(self, folder: Path) -> None:
-        """Make the folder of parts, or go on with one of the same plan."""
-        file = folder / "plan.json"
-        if folder.exists():
-            if file.exists() and json.loads(file.read_text(encoding="utf-8")) == self.recipe:
-                log.info("%s: going on with what an earlier run has finished", folder)
-                return
-            # Parts of another plan do not fit this one; nobody else writes folders of this name.
-            shutil.rmtree(folder)
-        folder.mkdir()
-        file.write_text(json.dumps(self.recipe), encoding="utf-8")
+        """Make the folder of parts, or go on with one of the same plan.
+
+        Raises
+        ------
+        RasterError
+            If the place is taken by something else, or nothing can be written there.
+        """
+        with translated(folder):
+            if folder.exists():
+                if _read(folder / PLAN) == self.recipe:
+                    log.info("%s: going on with what an earlier run has finished", folder)
+                    return
+                _require_ours(folder)
+                shutil.rmtree(folder)  # parts of another plan do not fit this one
+            folder.mkdir()
+            (folder / PLAN).write_text(json.dumps(self.recipe), encoding="utf-8")
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What decides the bytes of a block."""
-        stamps = [_stamp(path) for path in self.source.paths]
-        plan = asdict(self.plan)
+        """What decides the bytes of a block, as JSON gives it back."""
+        source = self.source
         output = hashlib.sha256(json.dumps(self.scaling.to_json()).encode()).hexdigest()
         return {
-            "plan": plan,
+            "plan": asdict(self.plan),
             "window": list(self.window.flatten()),
-            "source": stamps,
-            "bands": self.source.bands and list(self.source.bands),
+            "source": [_stamp(path) for path in source.paths],
+            "bands": source.bands and list(source.bands),
+            "lattice": [*source.frame.transform[:6], source.frame.crs.to_wkt(), source.method],
             "model": self.model.fingerprint,
             "output": output,
         }
@@ -177,19 +191,48 @@ def _block_size(stride: int, asked: int | None) -> int:
 
 
 def _output_scaling(target: Scaling, dtype: str | None) -> Scaling:
-    """The target's scaling, into another type if one is asked for."""
+    """The target's scaling, into another type if one is asked for.
+
+    Raises
+    ------
+    RasterError
+        If there is no such type, or it does not hold the target's values.
+    """
     if dtype is None or dtype == target.dtype:
         return target
     try:
         kind = np.dtype(dtype)
     except TypeError as error:
         raise RasterError(f"output type {dtype!r}: not a type of numbers") from error
-    nodata = target.nodata
-    if nodata is not None and kind.kind in "iu":
-        info = np.iinfo(kind)
-        fits = not math.isnan(nodata) and info.min <= nodata <= info.max
-        nodata = nodata if fits else None
-    return replace(target, dtype=kind.name, nodata=nodata)
+    if kind.name not in GDAL_TYPES:
+        raise RasterError(f"output type {dtype!r}: choose one of {', '.join(GDAL_TYPES)}")
+    ends = [*target.low, *target.high, *target.values.tolist()]
+    least, most = Bands(1, kind.name).full_range
+    if not least <= min(ends) <= max(ends) <= most:
+        raise RasterError(
+            f"output type {dtype!r}: does not hold the target's values, "
+            f"{min(ends):g} to {max(ends):g}"
+        )
+    keeps = target.nodata is not None and fits(target.nodata, kind.name)
+    return replace(target, dtype=kind.name, nodata=target.nodata if keeps else None)
+
+
+def _read(file: Path) -> Any:
+    """The plan of a folder of parts; None if there is none, or none that was written whole."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _require_ours(folder: Path) -> None:
+    """Refuse to replace a folder with anything in it that is not of a prediction."""
+    foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith(OURS))
+    if foreign:
+        raise RasterError(
+            f"{folder}: holds {foreign[0]}, which is not of a prediction; move it elsewhere, or "
+            "choose another output"
+        )
 
 
 def _stamp(path: str) -> list[Any]:

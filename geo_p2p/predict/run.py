@@ -1,7 +1,7 @@
 """How it is done: read, translate and write blocks, side by side."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class Runner:
     job: Job
     folder: Path
 
-    def run(self, blocks: list[Block]) -> Iterator[Block]:
+    def run(self, blocks: list[Block]) -> Generator[Block, None, None]:
         """Read, translate and write blocks; reading and writing run beside the model."""
         work = self._exact if self.job.model.card.tile_safe else self._blended
         with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as writers:
@@ -48,8 +48,8 @@ class Runner:
                 while written:
                     yield written.popleft().result()
             finally:
-                for pending in written:
-                    pending.cancel()
+                # After an error nobody waits for what was to be read; what is translated is kept.
+                readers.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, batch: list[Block]) -> list[tuple[Values, Mask]]:
         """Read what the blocks need: with a halo, or with every tile that touches them."""
@@ -74,46 +74,50 @@ class Runner:
         self, batch: list[Block], images: list[tuple[Values, Mask]]
     ) -> Iterator[tuple[Values, Mask]]:
         """Translate blocks with their halo, all of a batch at once."""
-        scale = self.job.model.card.input.forward
+        scale, model = self.job.model.card.input.forward, self.job.model
         valids = [
             valid[overlap_of(block.read, self.job.core(block))]
             for block, (_, valid) in zip(batch, images, strict=True)
         ]
-        # Nothing to translate where nothing is valid; only such a batch is left out whole, so
-        # that the shape of a call never depends on the mask.
-        if not any(valid.any() for valid in valids):
-            yield from ((self._nothing(valid), valid) for valid in valids)
-            return
-        tiles = np.stack([b.extend(scale(*image)) for b, image in zip(batch, images, strict=True)])
-        outputs = self.job.model(tiles, 0)
-        for block, output, valid in zip(batch, outputs, valids, strict=True):
-            kept = output[:, *overlap_of(block.tile, self.job.core(block))]
+        tiles = [
+            block.extend(scale(*image))
+            for block, image, valid in zip(batch, images, valids, strict=True)
+            if valid.any()  # there is nothing to translate where nothing is valid
+        ]
+        outputs: Iterator[Values] = iter(model(np.stack(tiles), 0) if tiles else ())
+        for block, valid in zip(batch, valids, strict=True):
+            if not valid.any():
+                yield self._nothing(valid), valid
+                continue
+            kept = next(outputs)[:, *overlap_of(block.tile, self.job.core(block))]
             yield self._values(kept, valid), valid
 
     def _blended(
         self, batch: list[Block], images: list[tuple[Values, Mask]]
     ) -> Iterator[tuple[Values, Mask]]:
         """Translate every tile that touches a block and blend them."""
-        card, grid = self.job.model.card, self._tiles
+        forward, grid = self.job.model.card.input.forward, self._tiles
         for block, (values, valid) in zip(batch, images, strict=True):
             core, read = self.job.core(block), self._needs(block)
             kept = valid[overlap_of(read, core)]
             if not kept.any():
                 yield self._nothing(kept), kept
                 continue
-            scaled = card.input.forward(values, valid)
-
-            def translated(tile: Tile, scaled: Values = scaled, read: Window = read) -> Values:
-                part = scaled[:, *overlap_of(read, tile.window)]
-                height, width = part.shape[1:]
-                up = [-n % card.stride for n in (height, width)]
-                padded = np.pad(part, ((0, 0), (0, up[0]), (0, up[1])), mode="symmetric")
-                # The seed is the tile's place, so that each block draws the same dropout for it.
-                seed = tile.row * grid.cols.count + tile.col
-                return self.job.model(padded[None], seed)[0][:, :height, :width]
-
-            outputs = (translated(tile) for tile in grid.touching(core))
+            scaled = forward(values, valid)
+            tiles = grid.touching(core)
+            parts = (scaled[:, *overlap_of(read, tile.window)] for tile in tiles)
+            outputs = map(self._tile, tiles, parts)
             yield self._values(assemble(grid, outputs, "feather", core), kept), kept
+
+    def _tile(self, tile: Tile, part: Values) -> Values:
+        """Translate one tile, mirrored out to whole strides."""
+        height, width = part.shape[1:]
+        up, over = (-n % self.job.model.card.stride for n in (height, width))
+        padded = np.pad(part, ((0, 0), (0, up), (0, over)), mode="symmetric")
+        # The seed is the tile's place, so that each block draws the same dropout for it.
+        seed = tile.row * self._tiles.cols.count + tile.col
+        output: Values = self.job.model(padded[None], seed)[0]
+        return output[:, :height, :width]
 
     def _values(self, scaled: NDArray[np.float32], valid: Mask) -> Values:
         """Raster values of a translation."""

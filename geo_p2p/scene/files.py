@@ -110,10 +110,7 @@ def write_scene(
     map_res: float | None = None,
     overwrite: bool = False,
 ) -> SceneFiles:
-    """Write ``aerial.tif``, ``map.tif`` and ``classes.tif`` into a folder, block by block.
-
-    Memory does not depend on the size. `map.tif` is the map as it is drawn (RGB), `classes.tif`
-    the numbers of `CLASSES` with a palette; both lie on the map's frame.
+    """Write a photograph, its map as drawn and its map in classes; memory ignores their size.
 
     Parameters
     ----------
@@ -136,17 +133,17 @@ def write_scene(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = SceneFiles(*(folder / f"{name}.tif" for name in SceneFiles._fields))
-    jobs = [
-        (files.aerial, aerial, COLOURS, town.aerial),
-        (files.map, chart, COLOURS, town.map_colours),
-        (files.classes, chart, PALETTE, town.map_classes),
-    ]
+    jobs = (
+        (aerial, COLOURS, town.aerial),
+        (chart, COLOURS, town.map_colours),
+        (chart, PALETTE, town.map_classes),
+    )
     with ExitStack() as stack:  # all are opened first: a refusal comes before the work
         sinks = [
-            (stack.enter_context(RasterSink(path, frame, bands, overwrite=overwrite)), render)
-            for path, frame, bands, render in jobs
+            stack.enter_context(RasterSink(path, frame, bands, overwrite=overwrite))
+            for path, (frame, bands, _) in zip(files, jobs, strict=True)
         ]
-        for sink, render in sinks:
-            for tile in TileGrid(*sink.frame.shape, BLOCK, 0):
-                sink.write(render(sink.frame.crop(tile.core)), tile.core)
+        for sink, (frame, _, render) in zip(sinks, jobs, strict=True):
+            for tile in TileGrid(*frame.shape, BLOCK, 0):
+                sink.write(render(frame.crop(tile.core)), tile.core)
     return files

@@ -17,22 +17,22 @@ __all__ = ["ground", "leaves", "paint_cars", "roofs"]
 
 ASPHALT, RED, DARK, LEAF = (116, 115, 113), (152, 92, 70), (70, 67, 68), (66, 86, 48)
 
-# By Surface: red, green, blue, and how much the tone varies over 45, 9 and 2 m.
-LOOKS = np.array(
-    [
-        (102, 120, 71, 0.07, 0.09, 0.06),
-        (*ASPHALT, 0.17, 0.11, 0.02),
-        (158, 153, 144, 0.04, 0.03, 0.02),
-        (*ASPHALT, 0.17, 0.11, 0.02),
-        (*ASPHALT, 0.17, 0.11, 0.02),
-        (*ASPHALT, 0, 0.02, 0.02),
-        (46, 55, 55, 0.05, 0.02, 0.01),
-        (100, 120, 69, 0.04, 0.05, 0.04),
-        (100, 121, 69, 0.07, 0.09, 0.06),
-        (64, 78, 46, 0.07, 0.10, 0.10),
-        (94, 112, 64, 0.06, 0.10, 0.07),
-    ]
-)
+# Red, green, blue, and how much the tone varies over 45, 9 and 2 m; roofs and crops have tones of
+# their own.
+LOOK = {
+    Surface.GARDEN: (102, 120, 71, 0.07, 0.09, 0.06),
+    Surface.PAVED: (*ASPHALT, 0.17, 0.11, 0.02),
+    Surface.WALK: (158, 153, 144, 0.04, 0.03, 0.02),
+    Surface.STREET: (*ASPHALT, 0.17, 0.11, 0.02),
+    Surface.MAIN: (*ASPHALT, 0.17, 0.11, 0.02),
+    Surface.ROOF: (*ASPHALT, 0, 0, 0),
+    Surface.WATER: (46, 55, 55, 0.05, 0.02, 0.01),
+    Surface.FIELD: (0, 0, 0, 0.04, 0.05, 0.04),
+    Surface.LAWN: (100, 121, 69, 0.07, 0.09, 0.06),
+    Surface.WOOD: (64, 78, 46, 0.07, 0.10, 0.10),
+    Surface.BANK: (94, 112, 64, 0.06, 0.10, 0.07),
+}
+LOOKS = np.array([LOOK[surface] for surface in Surface], float)
 SIZES = (45.0, 9.0, 2.2)
 CROPS = np.array(
     [(101, 120, 70), (94, 114, 68), (112, 124, 74), (172, 157, 105), (140, 113, 88)], float

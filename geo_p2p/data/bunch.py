@@ -1,0 +1,148 @@
+"""The `DataBunch`: training and validation chips as fastai's loaders."""
+
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo_p2p.card import Scaling
+from geo_p2p.chips import Chip
+from geo_p2p.data.samples import Augmentation, ChipSet
+from geo_p2p.report import Figure, as_picture, panel
+
+with warnings.catch_warnings():
+    # fastai decorates code that is never run here with what torch has deprecated, and says so
+    # three times to whoever starts a training. `pix2pix` comes by here before it loads the rest.
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+    from fastai.data.core import DataLoaders
+    from fastai.data.load import DataLoader
+
+__all__ = ["DataBunch", "Origin"]
+
+BATCH = 8
+"""Chips a batch, until a recipe or the user says otherwise."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where chips come from: what a model card keeps of them.
+
+    Parameters
+    ----------
+    path : the chip folder.
+    bands : band numbers of the input raster, from 1; empty for all of them.
+    pixel_size : of the input raster, CRS units (x, y).
+    crs : name of that CRS.
+    split : how training and validation were parted.
+    """
+
+    path: Path
+    bands: tuple[int, ...] = ()
+    pixel_size: tuple[float, float] | None = None
+    crs: str = ""
+    split: Mapping[str, Any] = field(default_factory=dict)
+
+
+class DataBunch(DataLoaders):  # type: ignore[misc]
+    """Training and validation chips with their scaling, as fastai's `DataLoaders`.
+
+    Batches are (x, y, valid): (batch, channels, rows, cols) float32 scaled, and
+    (batch, 1, rows, cols) bool.
+
+    Parameters
+    ----------
+    train, valid : chips.
+    scalings : of input and target.
+    origin : where they come from.
+    batch_size : chips a batch; None leaves it to the recipe.
+    augmentation : None leaves it to the recipe.
+    seed : of order and augmentation.
+    """
+
+    n_inp = 1  # of a batch, only x goes through the generator
+
+    def __init__(
+        self,
+        train: Sequence[Chip],
+        valid: Sequence[Chip],
+        scalings: tuple[Scaling, Scaling],
+        origin: Origin,
+        *,
+        batch_size: int | None = None,
+        augmentation: Augmentation | None = None,
+        seed: int = 42,
+    ) -> None:
+        self.chips = train, valid
+        self.scalings = scalings
+        self.origin = origin
+        self.asked = batch_size, augmentation
+        self.seed = seed
+        super().__init__(*self._loaders(batch_size or BATCH, augmentation), path=origin.path)
+
+    def configure(self, batch_size: int, augmentation: Augmentation) -> None:
+        """Let a recipe decide what the user left open."""
+        asked_size, asked_augmentation = self.asked
+        self.loaders = self._loaders(asked_size or batch_size, asked_augmentation or augmentation)
+
+    def adopt(self, scalings: tuple[Scaling, Scaling]) -> None:
+        """Scale as a trained model does, to go on with its training."""
+        self.scalings = scalings
+        self.loaders = self._loaders(self.batch_size, self.asked[1])
+
+    def _loaders(self, batch_size: int, augmentation: Augmentation | None) -> list[DataLoader]:
+        train = ChipSet(self.chips[0], self.scalings, augmentation, self.seed)
+        valid = ChipSet(self.chips[1], self.scalings)
+        # fastai draws a seed for every loader from Python's random numbers, which are the user's.
+        state = random.getstate()
+        loaders = [
+            # A last short batch would weigh more a chip, and batch norm needs company.
+            DataLoader(train, bs=min(batch_size, len(train)), shuffle=True, drop_last=True),
+            DataLoader(valid, bs=min(batch_size, max(1, len(valid)))),
+        ]
+        random.setstate(state)
+        loaders[0].rng = random.Random(self.seed)
+        return loaders
+
+    @property
+    def batch_size(self) -> int:
+        """Chips a training batch."""
+        return int(self.loaders[0].bs)
+
+    @property
+    def chip_size(self) -> int:
+        """Side of a chip, px."""
+        return int(self.chips[0][0].valid.shape[0])
+
+    @property
+    def train_dl(self) -> DataLoader:
+        """The training loader, under arcgis.learn's name."""
+        return self.loaders[0]
+
+    @property
+    def valid_dl(self) -> DataLoader:
+        """The validation loader, under arcgis.learn's name."""
+        return self.loaders[1]
+
+    def show_batch(self, rows: int = 4) -> Figure:
+        """Draw the first training pairs, as they are on disk: input and target side by side."""
+        chips = self.chips[0][:rows]
+        return panel([self.pictures(chip) for chip in chips], ["Input", "Target"])
+
+    def pictures(self, chip: Chip, *translated: NDArray[Any]) -> list[NDArray[np.uint8]]:
+        """Pictures of a chip's input and target, and of target-like rasters, (rows, cols, 4)."""
+        x, y = self.scalings
+        images = [as_picture(chip.x, chip.valid, **_look(x))]
+        images += [as_picture(image, chip.valid, **_look(y)) for image in (chip.y, *translated)]
+        return images
+
+
+def _look(scaling: Scaling) -> dict[str, Any]:
+    """How values of a scaling are drawn: by palette, or stretched over its range."""
+    if scaling.classes:
+        return {"colors": {c.value: c.color for c in scaling.classes}}
+    return {"limits": list(zip(scaling.low, scaling.high, strict=True))}
