@@ -495,8 +495,8 @@ def places(work: Work, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     """Name the things that the bad commands name."""
     home = tmp_path_factory.mktemp("bad")
     image = np.zeros((3, 64, 64), "uint8")
-    write_raster(home / "bare.tif", image, crs=None)
-    write_raster(home / "far.tif", image, transform=from_origin(0, 0, 1, 1))
+    write_raster(home / "bare.tif", image, crs=None, transform=from_origin(9, 9, 1, 1))
+    write_raster(home / "far.tif", image, transform=from_origin(9, 9, 1, 1))
     (home / "text.tif").write_text("no raster")
     (home / "folder").mkdir()
     for side in ("images", "images2"):
