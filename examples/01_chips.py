@@ -1,7 +1,7 @@
 """Cut paired chips from two rasters of one place.
 
-You will see how many chips fall to training and validation, what the additional raster was resampled
-by, and `chips.png`: pairs of aerial image and map. `chips/chips.geojson` opens in QGIS.
+You will see how many chips fall to training and validation, how the additional raster was
+resampled, and `chips.png`: pairs of aerial image and map. `chips/chips.geojson` opens in QGIS.
 """
 
 # %%

@@ -105,7 +105,7 @@ def run_demo(
     model = _train(data, config, tell)
     folder = model.save((out / "model").absolute())
     save_figure(model.plot_losses(), out / "losses.png")
-    models = {
+    models: dict[str, Model] = {
         "translated": model.translator,
         "median": MedianColour(data.chips[0], data.scalings),
         "regression": PixelRegression(data.chips[0], data.scalings, config.seed),
