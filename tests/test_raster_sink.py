@@ -170,6 +170,18 @@ def test_windows_may_come_in_any_order(
     assert np.array_equal(got, values)
 
 
+@pytest.mark.parametrize("nodata", [None, 7])
+def test_pixels_that_no_window_covers_are_invalid(tmp_path: Path, nodata: int | None) -> None:
+    """They are where anything is: without nodata and holes there is no mask to say it."""
+    valid = half()
+    with RasterSink(tmp_path / "a.tif", HERE, Bands(1, "uint8", nodata)) as sink:
+        for window in list(tiles(HERE, 35))[:4]:
+            at = window.toslices()
+            sink.write(np.full((1, *valid[at].shape), 9, "uint8"), window, valid[at])
+    valid[35:, 35:] = False
+    assert np.array_equal(RasterSource(tmp_path / "a.tif").read()[1], valid)
+
+
 # --- whole or not there --------------------------------------------------------------
 
 
