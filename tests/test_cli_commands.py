@@ -224,7 +224,9 @@ def test_train_takes_a_bare_name_as_the_folder_it_names(
     runner, work, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert runner("train", work.chips, "mine", *TINY, "--json").json()["model"] == "mine"
+    ran = runner("-q", "train", work.chips, "mine", *TINY, "--json")
+    assert ran.json()["model"] == "mine"
+    assert ran.stderr == ""
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert (tmp_path / "mine" / "mine.emd").exists()
 

@@ -2,6 +2,9 @@
 
 import logging
 import os
+import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -71,3 +74,58 @@ def test_blocks_left_out_on_purpose_are_not_missed(tmp_path: Path) -> None:
     here = utm(300, 300)
     empty = np.zeros((1, *here.shape), "uint8")
     require_whole(write(tmp_path / "a.tif", empty, here, tiled=True, sparse_ok=True))
+
+
+FULL_DISK = """
+import os, resource, sys
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.windows import Window
+from geo_p2p.errors import RasterError
+from geo_p2p.raster import Bands, Frame, RasterSink
+
+limit, masked = int(sys.argv[1]), sys.argv[2] == "True"
+frame = Frame(512, 512, Affine(1, 0, 5e5, 0, -1, 5e6), CRS.from_epsg(32633))
+values = np.random.default_rng(0).integers(0, 256, (3, 512, 512), dtype="uint8")
+valid = values[0] > 100 if masked else None
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+try:
+    with RasterSink("a.tif", frame, Bands(3, "uint8")) as sink:
+        for row in range(0, 512, 128):
+            part = None if valid is None else valid[row : row + 128]
+            sink.write(values[:, row : row + 128], Window(0, row, 512, 128), part)
+    print("written", os.listdir())
+except RasterError as error:
+    print(error, os.listdir())
+sys.stdout.flush()
+os._exit(0)  # GDAL may stumble over the remains
+"""
+
+
+def on_a_disk_of(folder: Path, size: int, masked: bool) -> str:
+    """Write 512 x 512 px of noise where files cannot grow beyond a size, bytes."""
+    command = [sys.executable, "-c", FULL_DISK, str(size), str(masked)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, int]:
+    """Sizes of the file with and without a mask, bytes."""
+    pytest.importorskip("resource")
+    sizes = {}
+    for masked in (False, True):
+        folder = tmp_path_factory.mktemp("disk")
+        assert on_a_disk_of(folder, 10**8, masked) == "written ['a.tif']\n"
+        sizes[masked] = (folder / "a.tif").stat().st_size
+    return sizes
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("share", [0.001, 0.98, 0.99999])
+def test_a_full_disk_is_an_error_and_leaves_nothing(
+    tmp_path: Path, whole: dict[bool, int], masked: bool, share: float
+) -> None:
+    """GDAL reports it at closing, where rasterio does not raise, or not at all."""
+    said = on_a_disk_of(tmp_path, int(whole[masked] * share), masked)
+    assert re.fullmatch(r"a\.tif: cannot be written \(.+\); check .+ space left \[\]\n", said)

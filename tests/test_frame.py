@@ -216,6 +216,15 @@ def test_the_same_lattice_is_judged_in_pixels(frame: Frame, x: float, y: float) 
     assert moved.same_lattice(frame, 0.1) == (off < 0.1)
 
 
+@pytest.mark.parametrize("turn", [0, 90, 137])
+def test_the_axes_of_a_turned_lattice_do_not_mix(turn: float) -> None:
+    """Pixels of 4 x 1 m: 0.2 m is little along the rows and much across."""
+    frame = Frame(9, 9, utm(1, 1, turn=turn).transform * Affine.scale(4, 1), UTM)
+    for x, y, same in [(0.05, 0, True), (0, 0.2, False), (0.2, 0, False), (0, 0.05, True)]:
+        moved = Frame(9, 9, frame.transform * Affine.translation(x, y), UTM)
+        assert frame.same_lattice(moved, 0.1) is same
+
+
 def test_lattices_differ_in_shape_crs_place_and_size() -> None:
     here = utm(50, 60)
     for other in [
@@ -285,4 +294,6 @@ def test_a_raster_without_a_place_has_no_frame() -> None:
         frame_of("a.tif", 5, 5, utm(5, 5).transform, None)
     with pytest.raises(RasterError, match=r"a\.tif: has a CRS but no transform"):
         frame_of("a.tif", 5, 5, Affine.identity(), UTM)
+    with pytest.raises(RasterError, match=r"a\.tif: its transform gives pixels no area"):
+        frame_of("a.tif", 5, 5, Affine(1, 0, 5, 2, 0, 5), UTM)
     assert frame_of("a.tif", 5, 6, utm(5, 6).transform, UTM) == utm(5, 6)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasters import opened, tiles, utm
 
 from geo_p2p.errors import RasterError
@@ -150,6 +151,16 @@ def test_each_item_of_the_vrt_is_needed(
         assert lost(path, kind) >= missed
     except RasterError:
         assert item == "GeoTransform"  # without it there is nothing to read
+
+
+def test_every_colour_interpretation_comes_through(tmp_path: Path) -> None:
+    names = {interp.name for interp in ColorInterp} - {"alpha", "palette", "undefined", "gray"}
+    bands = Bands(len(names), "uint8", interp=tuple(sorted(names)))
+    frame, part = utm(16, 16), tmp_path / "part.tif"
+    with RasterSink(part, frame, bands) as sink:
+        sink.write(np.ones((bands.count, 16, 16), "uint8"))
+    path = write_mosaic([(part, frame.window)], tmp_path / "a.tif", frame, bands)
+    assert RasterSource(part).info.interp == RasterSource(path).info.interp == bands.interp
 
 
 def test_a_mosaic_may_be_written_again(tmp_path: Path) -> None:

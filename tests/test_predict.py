@@ -136,7 +136,7 @@ def whole(model: Any, values: np.ndarray) -> np.ndarray:
 def test_tiles_of_a_local_model_equal_the_whole(
     source: Any, tmp_path: Path, stride: int, halo: int
 ) -> None:
-    values = smooth(37, 53)
+    values = smooth(29, 45)
     src = source(values)
     near = Shown(card(stride=stride, halo=halo), lambda tiles, seed: stencil(tiles, stride, halo))
     expected = UNIT.inverse(whole(near, values))
@@ -232,23 +232,23 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(
 ) -> None:
     src = source(smooth(40, 56))
     model = Shown(card(), lambda tiles, seed: stencil(tiles, 8, 8))
-    undisturbed = PredictConfig(block_size=8, keep_parts=True)
+    undisturbed = PredictConfig(block_size=16, keep_parts=True)
     predict(model, src, tmp_path / "a.tif", undisturbed)
     threads = set(threading.enumerate())
 
     config = replace(undisturbed, batch_size=batch)
     with pytest.raises(type(error)):
-        predict(stopping(model, 4, error), src, tmp_path / "b.tif", config)
+        predict(stopping(model, 2, error), src, tmp_path / "b.tif", config)
     assert set(threading.enumerate()) == threads
     assert not (tmp_path / "b.tif").exists()
     finished = parts(tmp_path / "b.tif.parts")
-    assert len(finished) == 4 * batch
+    assert len(finished) == 2 * batch
     assert sorted(p.name for p in (tmp_path / "b.tif.parts").iterdir()) == [*finished, "plan.json"]
 
     again, told = Shown(model.card, model.function), []
     predict(again, src, tmp_path / "b.tif", config, progress=lambda *n: told.append(n))
-    assert told == [(done, 35) for done in range(len(finished), 36)]
-    assert sum(call[0] for call in again.calls) == 35 - len(finished)
+    assert told == [(done, 12) for done in range(len(finished), 13)]
+    assert sum(call[0] for call in again.calls) == 12 - len(finished)
     assert parts(tmp_path / "a.tif.parts") == parts(tmp_path / "b.tif.parts")
     assert np.array_equal(read(tmp_path / "a.tif")[0], read(tmp_path / "b.tif")[0])
 
@@ -265,7 +265,7 @@ def test_the_bytes_do_not_depend_on_the_batch(source: Any, tmp_path: Path, batch
 
 
 def another_block(case: dict[str, Any]) -> None:
-    case["config"] = replace(case["config"], block_size=16)
+    case["config"] = replace(case["config"], block_size=24)
 
 
 def another_window(case: dict[str, Any]) -> None:
@@ -315,7 +315,7 @@ def test_what_an_earlier_run_left_serves_only_the_same_plan(
     case = {
         "model": identity(),
         "source": source(smooth(40, 56)),
-        "config": PredictConfig(block_size=8),
+        "config": PredictConfig(block_size=16),
         "parts": tmp_path / "o.tif.parts",
     }
 
@@ -688,9 +688,9 @@ def test_only_a_few_blocks_are_in_memory(
         return tiles
 
     monkeypatch.setattr(run.Runner, "_write", slowly)
-    config = PredictConfig(block_size=8, batch_size=batch)
+    config = PredictConfig(block_size=16, batch_size=batch)
     predict(Shown(card(), work), counted, tmp_path / "o.tif", config)
-    assert translated == 100
+    assert translated == 25
     assert max(read for read, _ in waiting) <= run.AHEAD * batch
     assert max(done for _, done in waiting) <= run.AHEAD + 2 * batch + 1
 

@@ -1,6 +1,8 @@
 """Real rasters, as a user would use them: two pairs from export to mosaic, and odd files."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,9 +137,7 @@ def one_band_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("path", ODD, ids=[path.name for path in ODD])
-def test_an_odd_file_is_used_well_or_refused_in_one_line(
-    real_data, one_band_model, tmp_path, capfd, path
-):
+def test_an_odd_file_is_used_well_or_refused_in_one_line(real_data, one_band_model, tmp_path, path):
     chips, out = tmp_path / "chips", tmp_path / "out.tif"
     info = attempt("info", path, "--json")
     part, bounds, ground = [], [], []
@@ -165,7 +165,20 @@ def test_an_odd_file_is_used_well_or_refused_in_one_line(
     if scored is not None:
         assert scored.get("l1", 0) == 0
         assert scored.get("accuracy", 1) == 1
-    assert capfd.readouterr() == ("", "")  # what GDAL says, it says to the log
+
+
+def test_what_gdal_warns_of_goes_to_a_log_and_not_to_the_user(real_data):
+    # In a process of its own: the first command tells GDAL for all that follow.
+    path = real_data / "odd" / "bad_huge4GB_header.tif"
+    command = [sys.executable, "-m", "geo_p2p.cli"]
+    quiet, told = (
+        subprocess.run([*command, *words, "info", path], capture_output=True, text=True).stderr
+        for words in ([], ["-v"])
+    )
+    assert quiet.count("\n") == 1
+    assert quiet.startswith("Error: ")
+    assert "Warning: " in told
+    assert "StripByteCounts" in told
 
 
 def attempt(*words: object) -> dict[str, Any] | None:

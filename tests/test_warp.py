@@ -203,6 +203,8 @@ def test_auto_decides_by_what_the_raster_holds_and_how_fine_it_is(
     here = utm(40, 40)
     path = write(tmp_path / "a.tif", np.ones((1, 40, 40), dtype), here, **options)
     there = seen_from(here, CRS.from_epsg(3035), ratio)
+    twice = utm(20, 20, res=2.0)
     assert RasterSource(path, like=there).method == method
+    assert RasterSource(path, like=twice).method != "average"
     assert RasterSource(path, like=there, resampling="cubic").method == "cubic"
     assert RasterSource(path, like=here).method == RasterSource(path).method == "none"

@@ -11,6 +11,8 @@ import rasterio.shutil
 from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
+from .files import GDAL_ERRORS
+
 __all__ = ["Bands", "Color", "common_nodata", "fits", "read_bands", "stacked"]
 
 Color = tuple[int, int, int, int]
@@ -151,9 +153,12 @@ def read_bands(dataset: Any, indexes: tuple[int, ...]) -> Bands:
 
 def _category_names(dataset: Any, index: int) -> dict[int, str]:
     """Class names GDAL keeps for a band; rasterio has no call for them, a VRT's XML shows them."""
-    with MemoryFile(ext=".vrt") as memory:
-        rasterio.shutil.copy(dataset, memory.name, driver="VRT")
-        xml = memory.read()
+    try:
+        with MemoryFile(ext=".vrt") as memory:
+            rasterio.shutil.copy(dataset, memory.name, driver="VRT")
+            xml = memory.read()
+    except GDAL_ERRORS:  # what no VRT can stand for has no names either
+        return {}
     band = ElementTree.fromstring(xml).find(f"VRTRasterBand[@band='{index}']")
     names = band.findall("CategoryNames/Category") if band is not None else []
     return {value: name.text for value, name in enumerate(names) if name.text}

@@ -240,7 +240,7 @@ def frame_of(path: str, height: int, width: int, transform: Affine, crs: CRS | N
     Raises
     ------
     RasterError
-        Without a CRS, or without a transform.
+        Without a CRS, without a transform, or with pixels of no area.
     """
     if not crs:
         raise RasterError(
@@ -251,6 +251,11 @@ def frame_of(path: str, height: int, width: int, transform: Affine, crs: CRS | N
         raise RasterError(
             f"{path}: has a CRS but no transform, so its pixels have no place on Earth; "
             "assign one (rio edit-info --transform)"
+        )
+    if transform.is_degenerate:
+        raise RasterError(
+            f"{path}: its transform gives pixels no area; assign another "
+            "(rio edit-info --transform)"
         )
     return Frame(height, width, transform, crs)
 

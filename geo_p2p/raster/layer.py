@@ -20,6 +20,9 @@ __all__ = ["Layer", "open_dataset"]
 TOLERANCE = 1e-3
 """Largest error of the warp's coordinate transformation, px of the source."""
 
+TWICE = 2.001
+"""More than twice as fine: 5 m on 10 m is not, whatever rounding makes of it."""
+
 
 class Layer:
     """One opened file of a `RasterSource`.
@@ -91,7 +94,7 @@ class Layer:
         spans = self._spans(like)
         self.method = resampling
         if resampling == "auto":
-            finer = "average" if max(spans) > 2 else "bilinear"
+            finer = "average" if max(spans) > TWICE else "bilinear"
             self.method = "nearest" if self.info.categorical else finer
         try:
             return WarpedVRT(

@@ -42,6 +42,9 @@ GDAL_TYPES = {
     "float64": "Float64",
 }
 
+GDAL_INTERP = {"Y": "YCbCr_Y", "Cb": "YCbCr_Cb", "Cr": "YCbCr_Cr", "other_ir": "OtherIR"}
+"""Colour interpretations of which GDAL's name is not rasterio's."""
+
 Part = tuple[Path, Window]
 
 
@@ -196,7 +199,8 @@ def _describe(element: ElementTree.Element, bands: Bands, index: int) -> None:
         nodata = "nan" if np.isnan(bands.nodata) else repr(bands.nodata)
         _child(element, "NoDataValue", nodata)
     if bands.interp and (bands.palette or bands.interp != ("palette",)):
-        _child(element, "ColorInterp", bands.interp[index].capitalize())
+        interp = bands.interp[index]
+        _child(element, "ColorInterp", GDAL_INTERP.get(interp, interp.capitalize()))
     _describe_classes(element, bands)
 
 
