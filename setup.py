@@ -40,7 +40,7 @@ REQUIRES = [
     "safetensors>=0.4.3",
     "scikit-learn>=1.4",
     "scipy>=1.12",
-    "shapely>=2.0",
+    "shapely>=2.1",
     "torch>=2.4",
 ]
 

@@ -234,7 +234,8 @@ def load_generator(path: str | Path, card: ModelCard) -> Generator:
         If card and weights do not fit, or the weights are damaged.
     """
     try:
-        generator = build_generator(card.network, **card.arguments)
+        with torch.random.fork_rng([]):  # torch's default weights cost random numbers
+            generator = build_generator(card.network, **card.arguments)
     except (ModelError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: its card describes no generator of ours ({error})") from error
     _load_weights(generator, _emd_of(Path(path)).with_suffix(WEIGHTS))

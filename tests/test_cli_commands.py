@@ -190,7 +190,16 @@ def test_train_saves_a_model_with_its_pictures_and_says_how_good_it_is(work) -> 
     assert (said["epochs"], said["tile_safe"], said["precision"]) == (1, True, "fp32")
 
 
-def test_train_hands_every_option_on(runner, work, tmp_path) -> None:
+def test_train_hands_every_option_on(runner, work, tmp_path, monkeypatch) -> None:
+    import geo_p2p.data
+
+    prepare, asked = geo_p2p.data.prepare_data, {}
+
+    def prepare_data(path: str, **named: Any) -> Any:
+        asked.update(named)
+        return prepare(path, **named)
+
+    monkeypatch.setattr(geo_p2p.data, "prepare_data", prepare_data)
     given = {
         "recipe": "paper",
         "target": "values",
@@ -215,6 +224,7 @@ def test_train_hands_every_option_on(runner, work, tmp_path) -> None:
     config = card["provenance"]["config"]
     assert {name: config[name] for name in given} == given
     assert config["jitter"] == RECIPES["paper"]["jitter"]  # what no option says
+    assert asked == {"target": "values", "seed": 7}
     assert ran.stderr.count("epoch ") == 2
     assert "scores l1" in ran.stdout
     assert "made" not in ran.stdout  # JSON says that, a table need not

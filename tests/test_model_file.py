@@ -150,11 +150,11 @@ def test_dropout_is_on_only_where_the_card_says_so_and_follows_the_seed(on: bool
     assert np.array_equal(model(tiles(1), 8), first) != on
 
 
-def test_translating_leaves_the_user_s_random_numbers_alone() -> None:
-    net = generator(dropout=0.5)
+def test_loading_and_translating_leave_the_user_s_random_numbers_alone(tmp_path: Path) -> None:
+    folder = save(tmp_path / "m", test_dropout=True)
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    Translator(net, card_of(net, test_dropout=True))(tiles(), 7)
+    load_model(folder)(tiles(), 7)
     assert torch.equal(torch.get_rng_state(), state)
 
 

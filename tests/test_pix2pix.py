@@ -28,6 +28,7 @@ from geo_p2p.pix2pix import Pix2Pix
 from geo_p2p.pix2pix import model as learner
 from geo_p2p.raster import RasterSource
 from geo_p2p.translate import evaluate_model, translate_chips
+from geo_p2p.version import versions
 
 KEYS = {
     "total_gen_loss",
@@ -76,10 +77,13 @@ def test_a_known_map_is_learned() -> None:
 def test_classes_are_learned() -> None:
     data = bunch(classed(24), classed(4, seed=90), colors=COLOURS)
     model = tiny(data, ngf=8, lr=2e-3)
-    model.fit(10, progress=False)
+    model.fit(20, progress=False)
     scores = model.compute_metrics()
     assert scores["classes"] == [1, 2, 5]
-    assert scores["accuracy"] > 0.85
+    _, counts = np.unique(
+        [pair.y[:, pair.valid] for pair in classed(1, seed=90)], return_counts=True
+    )
+    assert 1 - scores["accuracy"] < (1 - counts.max() / counts.sum()) / 2
     assert model.card.arguments["head"] == "logits"
     assert next(translate_chips(model.translator, classed(1))).shape == (1, SIDE, SIDE)
 
@@ -190,7 +194,12 @@ def test_on_a_terminal_there_is_a_bar_on_stderr_only(
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes what it writes to for a terminal
     model = tiny()
     out = sys.stdout
-    model.learn.loss_func = lambda *batch: print("mine") or l1_loss(*batch)
+
+    def loss(*batch: Tensor) -> Tensor:
+        sys.stdout.write("mine\n")
+        return l1_loss(*batch)
+
+    model.learn.loss_func = loss
     model.fit(1)
     stdout, stderr = capsys.readouterr()
     assert sys.stdout is out
@@ -275,20 +284,43 @@ def test_an_interrupted_training_can_go_on(error: BaseException) -> None:
 def test_precision_covers_both_networks_and_ends_with_the_training() -> None:
     model = tiny(precision="bf16")
     kinds: dict[str, set[Any]] = {"generator": set(), "discriminator": set()}
-    for name, seen in kinds.items():
+
+    def note(layer: nn.Module, _: Any, out: Tensor) -> None:
+        if out.requires_grad:  # not in validation, nor where batch norm is calibrated
+            kinds[layer.name].add(out.dtype)
+
+    for name in kinds:
         for layer in getattr(model, name).modules():
             if isinstance(layer, nn.Conv2d):
-                layer.register_forward_hook(
-                    lambda _, __, out, seen=seen: out.requires_grad and seen.add(out.dtype)
-                )
+                layer.name = name
+                layer.register_forward_hook(note)
     losses: set[Any] = set()
-    model.learn.loss_func = lambda pred, *y: losses.add(pred.dtype) or l1_loss(pred, *y)
+
+    def loss(pred: Tensor, *rest: Tensor) -> Tensor:
+        losses.add(pred.dtype)
+        return l1_loss(pred, *rest)
+
+    model.learn.loss_func = loss
     model.fit(1, progress=False)
     assert kinds == {name: {torch.bfloat16} for name in kinds}
     assert losses == {torch.float32}
     assert not torch.is_autocast_enabled("cpu")
     assert all(value.dtype != torch.bfloat16 for value in weights(model))
     assert model.translator.precision == "bf16"
+
+
+def test_precision_ends_with_an_error_inside_a_network() -> None:
+    model = tiny(precision="bf16")
+
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    handle = model.generator.register_forward_hook(fail)
+    with pytest.raises(MemoryError):
+        model.fit(1, progress=False)
+    assert not torch.is_autocast_enabled("cpu")
+    handle.remove()
+    model.fit(1, progress=False)
 
 
 # ------------------------------------------------------------------ chips that do not suit
@@ -375,7 +407,7 @@ def test_a_saved_model_translates_as_the_one_that_was_trained(folder: Any, tmp_p
     assert card.metrics["chips"] == len(data.chips[1])
     assert card.provenance["chips"] == [len(part) for part in data.chips]
     assert card.provenance["split"] == data.origin.split
-    assert card.provenance["versions"]["torch"] == torch.__version__
+    assert card.provenance["versions"] == versions()
     loaded = load_model(saved, "cpu")
     assert loaded.fingerprint == model.translator.fingerprint
     pairs = zip(

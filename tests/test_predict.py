@@ -748,6 +748,15 @@ def test_a_blended_constant_stays_constant(source: Any, tmp_path: Path) -> None:
     assert (out == 0.25).all()
 
 
+def test_blended_tiles_fade_into_one_another(source: Any, tmp_path: Path) -> None:
+    def by_number(tiles: np.ndarray, seed: int) -> np.ndarray:
+        return np.full(tiles.shape, (-1) ** seed, "float32")
+
+    out = translated(unsafe(by_number), source(smooth(16, 72)), tmp_path / "o.tif", block_size=24)
+    assert out.max() - out.min() > 1.5
+    assert np.abs(np.diff(out)).max() < 0.5  # side by side, tiles would differ by 2
+
+
 @pytest.mark.parametrize("size", [(1, 1), (5, 40), (16, 9), (17, 16)], ids=str)
 def test_a_raster_smaller_than_a_chip_is_mirrored_to_whole_strides(
     source: Any, tmp_path: Path, size: tuple[int, int]

@@ -62,8 +62,13 @@ def outline(frame: Frame) -> shapely.Geometry:
     border = shapely.segmentize(frame.polygon, max(frame.res) * SPACING)
     xs, ys = shapely.get_coordinates(border).T
     lons, lats = warp_points(frame.crs, CRS.from_epsg(4326), xs, ys)
+    points = np.column_stack([lons, lats])
+    points = points[np.isfinite(points).all(1)]
+    if len(points) < 3:  # beyond where the CRS leads back to the globe
+        return shapely.Polygon()
     # Without leaps of 360 degrees along the border, wherever it begins.
-    around = shapely.Polygon(np.column_stack([np.unwrap(lons, period=360), lats]))
+    points[:, 0] = np.unwrap(points[:, 0], period=360)
+    around = shapely.Polygon(points)
     turns = [_onto_the_map(around, turn * 360.0) for turn in (-1, 0, 1)]
     whole = shapely.union_all([part for part in turns if part.area])
     return shapely.orient_polygons(shapely.transform(whole, _rounded))
@@ -72,7 +77,9 @@ def outline(frame: Frame) -> shapely.Geometry:
 def _onto_the_map(polygon: shapely.Polygon, shift: float) -> shapely.Geometry:
     """The part of a polygon that lies on the map once it is moved along by ``shift`` degrees."""
     moved = shapely.transform(polygon, lambda points: points + (shift, 0))
-    return shapely.intersection(moved, shapely.box(-180, -90, 180, 90))
+    # Around a pole an outline crosses itself in longitude and latitude.
+    simple = shapely.make_valid(moved, method="structure", keep_collapsed=False)
+    return shapely.intersection(simple, shapely.box(-180, -90, 180, 90))
 
 
 def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,13 +44,14 @@ def build_networks(
 ) -> tuple[Generator, nn.Module]:
     """Make generator and discriminator, with the weights that the seed of the settings draws."""
     x, y = scalings
-    generator = build_generator(
-        config.generator,
-        x.channels,
-        y.channels,
-        head="logits" if y.classes else "tanh",
-        **{name: getattr(config, name) for name in GENERATOR_SETTINGS.get(config.generator, ())},
-    )
+    arguments = {
+        name: getattr(config, name) for name in GENERATOR_SETTINGS.get(config.generator, ())
+    }
+    head = "logits" if y.classes else "tanh"
+    with torch.random.fork_rng([]):  # torch's default weights cost random numbers of the user's
+        generator = build_generator(
+            config.generator, x.channels, y.channels, head=head, **arguments
+        )
     seeded = torch.Generator().manual_seed(config.seed)
     initialise(generator, seeded)
     return generator, initialise(discriminator_of(config, scalings), seeded)
@@ -59,9 +60,10 @@ def build_networks(
 def discriminator_of(config: TrainConfig, scalings: tuple[Scaling, Scaling]) -> nn.Module:
     """Make the discriminator of some settings, with torch's default weights."""
     channels = sum(scaling.channels for scaling in scalings)
-    return build_discriminator(
-        "patchgan", channels, layers=config.layers, ndf=config.ndf, norm=config.norm
-    )
+    with torch.random.fork_rng([]):
+        return build_discriminator(
+            "patchgan", channels, layers=config.layers, ndf=config.ndf, norm=config.norm
+        )
 
 
 def build_learner(
