@@ -6,8 +6,8 @@ held-out ground against two baselines that need no network.
 
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,20 @@ from geo_p2p.predict import Model, predict
 from geo_p2p.raster import RasterSource
 from geo_p2p.report import as_picture, save_figure, triptych
 from geo_p2p.scene import SceneFiles, Town, write_scene
+from geo_p2p.version import versions
 
 __all__ = ["DemoConfig", "run_demo"]
 
 Progress = Callable[[str, int, int], None]
 
-NAMES = ("scene", "chips", "model", "translated.tif", "median.tif", "regression.tif", "demo.png")
-"""What a demo leaves in its folder, with ``scores.json`` and the curves."""
+MARK = "demo.json"
+"""Settings and versions: written first, and what tells the folder of a demo from any other."""
+
+MADE = (
+    *("scene", "chips", "model", "translated.tif", "median.tif", "regression.tif"),
+    *("losses.png", "demo.png", "scores.json"),
+)
+"""What else a demo leaves in its folder."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def run_demo(
         If the folder exists and is not to be replaced, or is not one of a demo.
     """
     config = config or DemoConfig()
-    out = _room(Path(out_dir), overwrite)
+    out = _room(Path(out_dir), config, overwrite)
     tell = progress or (lambda stage, done, total: None)
 
     tell("scene", 0, 1)
@@ -111,7 +118,7 @@ def run_demo(
         "regression": PixelRegression(data.chips[0], data.scalings, config.seed),
     }
     scores = {name: _score(out, name, each, scene, tell) for name, each in models.items()}
-    picture = _picture(out, scene, chips)
+    picture = _picture(out, scene, chips, scores)
     (out / "scores.json").write_text(json.dumps(scores, indent=2), encoding="utf-8")
     return {
         "picture": str(picture),
@@ -121,19 +128,26 @@ def run_demo(
     }
 
 
-def _room(out: Path, overwrite: bool) -> Path:
+def _room(out: Path, config: DemoConfig, overwrite: bool) -> Path:
     """Make the demo's folder; of an earlier demo only what it made is removed."""
     if out.exists() and not overwrite:
         raise GeoP2PError(f"{out}: exists already; choose another folder or say overwrite")
     if not out.absolute().parent.is_dir():
         raise GeoP2PError(f"{out}: its parent folder does not exist; make it first")
-    out.mkdir(exist_ok=True)
-    for name in NAMES:
-        path = out / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    # An analyst's own chips and model may bear the same names.
+    if out.exists() and not (out / MARK).is_file():
+        raise GeoP2PError(f"{out}: not the folder of a demo, so nothing in it is replaced")
+    try:
+        out.mkdir(exist_ok=True)
+        settings = {"settings": asdict(config), "versions": versions()}
+        (out / MARK).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        for path in (out / name for name in MADE):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise GeoP2PError(f"{out}: cannot be written ({error.strerror or error})") from error
     return out
 
 
@@ -165,14 +179,16 @@ def _score(out: Path, name: str, model: Model, scene: SceneFiles, tell: Progress
     return evaluate_rasters(mosaic, scene.map, chips=out / "chips", split="val")
 
 
-def _picture(out: Path, scene: SceneFiles, chips: Path) -> Path:
+def _picture(out: Path, scene: SceneFiles, chips: Path, scores: Mapping[str, Any]) -> Path:
     """Draw input, truth and translation of the held-out ground, pixel for pixel."""
     aerial = RasterSource(scene.aerial)
     truth = RasterSource(scene.map, like=aerial.frame)
     translated = RasterSource(out / "translated.tif")
     window = _held_out(ChipFolder.open(chips), aerial)
     images = [as_picture(*source.read(window)) for source in (aerial, truth, translated)]
-    return triptych(out / "demo.png", images, ["input", "truth", "translated"])
+    told = ", ".join(f"{name} {score['l1']:.2f}" for name, score in scores.items())
+    caption = f"Ground that no chip was trained on. Mean absolute error of 255: {told}."
+    return triptych(out / "demo.png", images, ["input", "truth", "translated"], caption=caption)
 
 
 def _held_out(folder: ChipFolder, aerial: RasterSource) -> Window:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .errors import ModelError
+from geo_p2p.card import FILL
+from geo_p2p.errors import ModelError
 
 __all__ = [
-    "FILL",
     "GAN_LOSSES",
     "DiscriminatorLoss",
     "cross_entropy",
@@ -29,12 +29,9 @@ __all__ = [
     "l2_loss",
 ]
 
-FILL = 0.0
-"""What stands in the place of an invalid pixel, in scaled space [-1, 1]."""
-
 
 def fill(image: Tensor, valid: Tensor) -> Tensor:
-    """Put the constant `FILL` where pixels are not valid.
+    """Put the constant `geo_p2p.card.FILL` where pixels are not valid.
 
     Parameters
     ----------

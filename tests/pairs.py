@@ -42,12 +42,12 @@ def inverted(count: int, seed: int = 0, bands: tuple[int, int] = (2, 1)) -> list
     return [chip(x, 255 - x[: bands[1]], place=place) for place, x in enumerate(images)]
 
 
-def classed(count: int, seed: int = 0) -> list[Chip]:
+def classed(count: int, seed: int = 0, ends: tuple[int, int] = (110, 150)) -> list[Chip]:
     """Return pairs whose target is a class map, by thresholds on the input; some holes."""
     pairs = []
     for place in range(count):
         x = blobs(2, SIDE, SIDE, seed + place)
-        y = np.array([1, 2, 5], "uint8")[np.digitize(x[:1], (110, 150))]
+        y = np.array([1, 2, 5], "uint8")[np.digitize(x[:1], ends)]
         valid = np.ones((SIDE, SIDE), bool)
         valid[:4, : 4 + place] = False
         pairs.append(chip(x, y, valid, place))

@@ -234,6 +234,7 @@ def test_train_takes_a_bare_name_as_the_folder_it_names(
     runner, work, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich: stderr is a terminal
     ran = runner("-q", "train", work.chips, "mine", *TINY, "--json")
     assert ran.json()["model"] == "mine"
     assert ran.stderr == ""
@@ -329,6 +330,7 @@ def test_predict_without_names_says_which_model_and_writes_beside_nothing(
     assert (tmp_path / "aerial_translated.tif").exists()
     by_name = runner("predict-raster", work.aerial, "named.tif", "--model", "ours")
     assert "ours" not in by_name.stderr
+    assert runner("evaluate", "ours", work.chips, "--json").json()["split"] == "val"
     monkeypatch.setenv("GEO_P2P_MODEL", str(tmp_path / "gone"))
     assert "gone" in runner("predict-raster", work.aerial, "b.tif", code=1).stderr
 

@@ -125,13 +125,28 @@ def test_loaders_have_no_worker_processes_and_leave_chance_alone() -> None:
 
 
 def test_training_is_shuffled_by_the_seed_and_validation_is_not() -> None:
-    one, again, other = (bunch(inverted(12), inverted(6, seed=50), seed=s) for s in (1, 1, 2))
-    assert order(one, 3) == order(again, 3)
-    assert order(one) != order(other)
-    assert len({str(batch) for batch in order(again, 3)}) > 3  # epochs differ
-    valid = torch.cat([x for x, *_ in one.valid_dl])
-    expected = torch.stack([one.valid_dl.dataset[i][0] for i in range(6)])
-    assert torch.equal(valid, expected)
+    def shuffled(seed: int, state: int) -> list[list[float]]:
+        random.seed(state)
+        return order(bunch(inverted(12), seed=seed), 3)
+
+    first = shuffled(seed=1, state=0)
+    assert shuffled(seed=1, state=9) == first
+    assert shuffled(seed=2, state=0) != first
+    assert first[:3] != first[3:6] != first[6:]  # epochs differ
+    data = bunch(inverted(2), inverted(6, seed=50))
+    valid = torch.cat([x for x, *_ in data.valid_dl])
+    assert torch.equal(valid, torch.stack([data.valid_dl.dataset[i][0] for i in range(6)]))
+
+
+def test_augmentation_follows_the_seed() -> None:
+    def varied(seed: int) -> list[list[float]]:
+        pairs = inverted(1)
+        flips = Augmentation("dihedral", 4)
+        data = DataBunch(pairs, [], scalings(pairs), Origin(Path()), augmentation=flips, seed=seed)
+        return order(data, 6)
+
+    assert varied(1) == varied(1)
+    assert varied(1) != varied(2)
 
 
 def test_a_short_last_batch_is_left_to_the_next_epoch_unless_it_is_the_only_one() -> None:
@@ -169,7 +184,7 @@ def folder(make_raster: MakeRaster, tmp_path: Path) -> Callable[..., Path]:
 
     def make(target: np.ndarray | None = None, **settings: Any) -> Path:
         options = settings.pop("options", {})
-        x = blobs(3, 128, 192).astype(settings.pop("dtype", "uint8"))
+        x = settings.pop("x", blobs(3, 128, 192)).astype(settings.pop("dtype", "uint8"))
         y = 255 - x[:1] if target is None else target
         src, additional = make_raster(x), make_raster(y, **options)
         settings = {"tile_size": SIDE, "stride": SIDE, **settings}
@@ -244,6 +259,15 @@ def test_scaling_is_fitted_to_the_training_chips_only(folder: Any) -> None:
     assert ChipFolder.open(rewritten).read(saved["val"][0]).y.min() == 60_000
     assert prepare_data(rewritten).scalings[1] == before
     assert before.high[0] < 256
+
+
+def test_invalid_pixels_do_not_count_in_the_scaling(folder: Any) -> None:
+    valid = np.ones((128, 192), bool)
+    valid[40:60, 30:150] = False
+    x, y = (np.where(valid, blobs(1, 128, 192), 9_000).astype("uint16") for _ in "xy")
+    data = prepare_data(folder(y, x=x, dtype="int16", min_valid=0.1, options={"mask": valid}))
+    assert any(not pair.valid.all() for pair in data.chips[0])
+    assert [scaling.high[0] < 256 for scaling in data.scalings] == [True, True]
 
 
 def test_chips_stay_in_their_own_type(folder: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rasterio.warp import reproject
 from rasterio.warp import transform as warp_points
 
 from geo_p2p.chips import ChipFolder, ExportConfig, export_chips
+from geo_p2p.chips.area import read_area
 from geo_p2p.chips.outline import outline
 from geo_p2p.errors import AlignmentError, ChipError, GeoP2PError, GridError, RasterError
 from geo_p2p.raster import Frame
@@ -293,6 +295,15 @@ def test_polygons_that_touch_are_one_area_and_other_shapes_do_not_count(
     assert names(folder) == inside(AREA)
 
 
+def test_the_first_layer_counts_and_nothing_warns(place: MakeRaster, tmp_path: Path) -> None:
+    vector = write_area(tmp_path / "a.gpkg", AREA, layer="first")
+    write_area(vector, AREA.centroid.buffer(50), layer="second", append=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        folder = export_chips(place(noise()), place(noise()), tmp_path / "c", **SMALL, mask=vector)
+    assert names(folder) == inside(AREA)
+
+
 @pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326"])
 def test_an_area_as_large_as_the_raster_keeps_every_chip(
     place: MakeRaster, tmp_path: Path, crs: str
@@ -310,14 +321,17 @@ def test_the_whole_world_is_an_area_too(place: MakeRaster, tmp_path: Path) -> No
     assert len(names(folder)) == COUNT
 
 
-def test_a_long_edge_is_straight_in_its_own_crs(place: MakeRaster, tmp_path: Path) -> None:
-    # 30 degrees along the parallel through the middle, drawn with two points: a chord in UTM
-    # would lie kilometres north of it and keep every chip.
-    lons, lats = warp_points(UTM, CRS.from_epsg(4326), [500_096], [5_299_952])
+def test_a_long_edge_is_straight_in_its_own_crs(tmp_path: Path) -> None:
+    # Along a parallel, drawn with two points: a chord over the raster would miss it by a pixel,
+    # one over the whole edge by fifty.
+    frame = Frame(64, 96, Affine(4000, 0, 308_000, 0, -4000, 5_400_000), UTM)
     vector = tmp_path / "a.geojson"
-    vector.write_text(shapely.to_geojson(shapely.box(lons[0] - 15, 40, lons[0] + 15, lats[0])))
-    folder = export_chips(place(noise()), place(noise()), tmp_path / "c", **SMALL, mask=vector)
-    assert {corner(name)[0] for name in names(folder)} == {32}
+    vector.write_text(shapely.to_geojson(shapely.box(0, 40, 30, 48)))
+    area = read_area(vector, frame)
+    lons = np.linspace(13, 17, 50)
+    xs, ys = warp_points(CRS.from_epsg(4326), UTM, lons, np.full(50, 48.0))
+    off = shapely.distance(shapely.boundary(area), shapely.points(xs, ys)) / 4000
+    assert off.max() < 0.2
 
 
 # The files beside the chips
@@ -485,6 +499,66 @@ def test_an_outline_across_the_180th_meridian_is_cut_there(
 def test_degrees_counted_beyond_180_are_brought_back() -> None:
     frame = Frame(10, 10, Affine(0.1, 0, 190, 0, -0.1, 5), CRS.from_epsg(4326))
     assert outline(frame).bounds == pytest.approx((-170, 4, -169, 5))
+
+
+def test_a_long_outline_bends_with_its_crs() -> None:
+    frame = Frame(256, 256, Affine(1000, 0, 308_000, 0, -1000, 5_400_000), UTM)
+    middle = warp_points(UTM, CRS.from_epsg(4326), *zip(frame.transform * (128, 256)))
+    off = outline(frame).exterior.distance(shapely.Point(np.ravel(middle)))
+    assert off < 0.002  # a straight edge is off by 0.013 degrees
+
+
+@pytest.mark.parametrize(("code", "pole"), [(3995, 90), (3031, -90)])
+def test_the_outline_of_a_chip_over_a_pole_holds_the_pole(code: int, pole: int) -> None:
+    frame = Frame(10, 10, Affine(1000, 0, -4000, 0, -1000, 6000), CRS.from_epsg(code))
+    shape = outline(frame)
+    assert shape.is_valid
+    west, south, east, north = shape.bounds
+    assert (west, east) == (-180, 180)
+    assert (north if pole > 0 else south) == pole
+    assert 0.06 < abs(pole) - min(abs(south), abs(north)) < 0.08  # its far corner is 8.5 km away
+    for lon in (-179, -90, 0, 90, 179):
+        assert shape.contains(shapely.Point(lon, pole * 0.9999))
+
+
+def test_the_outline_of_a_chip_beyond_the_globe_is_empty() -> None:
+    robinson = CRS.from_string("ESRI:54030")
+    assert outline(Frame(10, 10, Affine(1000, 0, 3e7, 0, -1000, 0), robinson)).is_empty
+
+
+def test_the_outline_of_a_chip_half_beyond_the_globe_is_what_lies_on_it() -> None:
+    robinson = CRS.from_string("ESRI:54030")
+    shape = outline(Frame(200, 200, Affine(20_000, 0, 15e6, 0, -20_000, 2e6), robinson))
+    assert shape.is_valid
+    assert shape.area > 0
+    assert -180 <= shape.bounds[0] < shape.bounds[2] <= 180
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_an_area_at_the_180th_meridian_counts_on_either_side(tmp_path: Path, side: int) -> None:
+    frame = Frame(
+        64,
+        64,
+        Affine(1000, 0, -32_000, 0, -1000, 6_700_000),
+        CRS.from_string("+proj=tmerc +lon_0=180 +datum=WGS84"),
+    )
+    vector = tmp_path / "a.geojson"
+    west, east = sorted((side * 179.9, side * 180))
+    vector.write_text(shapely.to_geojson(shapely.box(west, 60, east, 60.2)))
+    left, _, right, _ = read_area(vector, frame).bounds
+    assert (left > -200) == (side < 0)
+    assert (right < 200) == (side > 0)
+    assert 5_400 < right - left < 5_800
+
+
+def test_an_area_beyond_where_the_raster_s_crs_leads_is_refused(tmp_path: Path) -> None:
+    there = CRS.from_string("+proj=ortho +lon_0=180 +datum=WGS84")
+    frame = Frame(64, 64, Affine(1000, 0, -32_000, 0, -1000, 32_000), there)
+    vector = tmp_path / "a.gpkg"
+    around = shapely.to_wkb(np.array([shapely.box(-179, -10, 179, 10)]))
+    pyogrio.raw.write(vector, around, [], [], geometry_type="Polygon", crs="EPSG:4326")
+    with pytest.raises(ChipError, match=r"a\.gpkg: .* reaches beyond"):
+        read_area(vector, frame)
 
 
 # Refusals leave nothing behind

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from geo_p2p.card import FILL
 from geo_p2p.errors import ModelError
 from geo_p2p.losses import (
-    FILL,
     GAN_LOSSES,
     cross_entropy,
     discriminator_loss,

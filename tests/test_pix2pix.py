@@ -134,6 +134,12 @@ def test_fitting_again_goes_on() -> None:
     assert model.card.provenance["epochs"] == 3
 
 
+def test_a_fit_leaves_the_generator_ready_to_translate() -> None:
+    model = tiny()
+    model.fit(1, progress=False)
+    assert not any(module.training for module in model.generator.modules())
+
+
 # ------------------------------------------------------------------ what it tells
 
 

@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
-from rasterio.warp import transform as warp_points
-from rasterio.warp import transform_bounds
 
-from geo_p2p.errors import ChipError
-from geo_p2p.raster import Frame
+from geo_p2p.errors import AlignmentError, ChipError
+from geo_p2p.raster import Frame, transform_points
 
 __all__ = ["read_area"]
 
@@ -22,6 +20,9 @@ LONGEST = 32
 
 SLACK = 0.1
 """Px by which the area is grown, so that chips up to its very edge survive rounded coordinates."""
+
+STEPS = 21
+"""Points along a side of the raster, to find its extent in the area's CRS."""
 
 MARGIN = 0.1
 """Share of its size by which the ground around the raster is larger, when an area is cut to it."""
@@ -47,7 +48,10 @@ def read_area(path: str | Path, frame: Frame) -> shapely.Geometry:
     """
     polygons, crs = _polygons(path)
     if crs != frame.crs:
-        polygons = _warped(polygons, crs, frame)
+        try:
+            polygons = _warped(polygons, crs, frame)
+        except (AlignmentError, ChipError) as error:
+            raise ChipError(f"{path}: {error}") from error
     area = shapely.union_all(polygons)
     if not area.intersects(frame.polygon):
         raise ChipError(f"{path}: the area of interest does not touch the raster ({frame})")
@@ -80,16 +84,33 @@ def _warped(polygons: NDArray[np.object_], crs: CRS, frame: Frame) -> NDArray[np
     They are cut to the ground around the raster first: far away from it a projection may lead
     nowhere, and there is no need for points.
     """
-    left, bottom, right, top = transform_bounds(frame.crs, crs, *frame.bounds, densify_pts=21)
-    step = max(right - left, top - bottom) / max(frame.shape) * LONGEST
-    if left < right:  # not across the 180th meridian, where such a box is inside out
-        wide, high = MARGIN * (right - left), MARGIN * (top - bottom)
-        ground = shapely.box(left - wide, bottom - high, right + wide, top + high)
-        polygons = shapely.intersection(polygons, ground)
-    dense = shapely.segmentize(polygons, abs(step))
+    low, high = _extent(frame, crs)
+    # In degrees a box across the 180th meridian is inside out, and one around a pole misses it.
+    if not crs.is_geographic or (low[0] >= -180 and high[0] <= 180 and high[0] - low[0] < 180):
+        wide = MARGIN * (high - low)
+        polygons = shapely.intersection(polygons, shapely.box(*(low - wide), *(high + wide)))
+    dense = shapely.segmentize(polygons, max(high - low) / max(frame.shape) * LONGEST)
 
     def warp(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.column_stack(warp_points(crs, frame.crs, points[:, 0], points[:, 1]))
+        return transform_points(crs, frame.crs, *points.T).T
 
-    warped: NDArray[np.object_] = shapely.make_valid(shapely.transform(dense, warp))
-    return warped
+    warped: NDArray[np.object_] = shapely.transform(dense, warp)
+    if not np.isfinite(shapely.get_coordinates(warped)).all():
+        raise ChipError(
+            f"the area of interest reaches beyond where {frame.crs_name} leads to the ground; "
+            "cut it to the raster first"
+        )
+    valid: NDArray[np.object_] = shapely.make_valid(warped)
+    return valid
+
+
+def _extent(frame: Frame, crs: CRS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest (x, y) of a frame's border in another CRS; degrees run on past 180."""
+    border = shapely.segmentize(frame.polygon, max(frame.shape) * max(frame.res) / STEPS)
+    points = transform_points(frame.crs, crs, *shapely.get_coordinates(border).T)
+    points = points[:, np.isfinite(points).all(0)]
+    if not points.size:
+        raise ChipError(f"the raster ({frame}) lies outside the area of interest's CRS")
+    if crs.is_geographic:
+        points[0] = np.unwrap(points[0], period=360)
+    return points.min(1), points.max(1)

@@ -1,6 +1,7 @@
 """Where the chips lie, as GeoJSON that any map shows."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,10 +9,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.warp import transform as warp_points
 
 from geo_p2p.chips.chip import ChipRecord
-from geo_p2p.raster import Frame
+from geo_p2p.raster import Frame, transform_points
 
 __all__ = ["feature_collection", "outline"]
 
@@ -61,17 +61,26 @@ def outline(frame: Frame) -> shapely.Geometry:
     """
     border = shapely.segmentize(frame.polygon, max(frame.res) * SPACING)
     xs, ys = shapely.get_coordinates(border).T
-    lons, lats = warp_points(frame.crs, CRS.from_epsg(4326), xs, ys)
-    points = np.column_stack([lons, lats])
+    points = transform_points(frame.crs, CRS.from_epsg(4326), xs, ys).T
     points = points[np.isfinite(points).all(1)]
     if len(points) < 3:  # beyond where the CRS leads back to the globe
         return shapely.Polygon()
     # Without leaps of 360 degrees along the border, wherever it begins.
     points[:, 0] = np.unwrap(points[:, 0], period=360)
+    points = _closed_over_the_pole(points)
     around = shapely.Polygon(points)
     turns = [_onto_the_map(around, turn * 360.0) for turn in (-1, 0, 1)]
     whole = shapely.union_all([part for part in turns if part.area])
     return shapely.orient_polygons(shapely.transform(whole, _rounded))
+
+
+def _closed_over_the_pole(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A ring that goes around a pole, (n, 2) in degrees, closed along the edge of the map."""
+    first, last = ring[0, 0], ring[-1, 0]
+    if abs(last - first) < 180:
+        return ring
+    pole = math.copysign(90, ring[:, 1].mean())
+    return np.vstack([ring, [(last, pole), (first, pole)]])
 
 
 def _onto_the_map(polygon: shapely.Polygon, shift: float) -> shapely.Geometry:

@@ -33,26 +33,19 @@ class BandStats:
 
     @classmethod
     def of(cls, values: NDArray[Any], valid: NDArray[np.bool_]) -> "BandStats":
-        """Return the state of one image, (bands, rows, cols) with its (rows, cols) mask."""
-        if not valid.any():
-            return cls.empty(len(values))
+        """Return the state of one image, (bands, rows, cols) with its (rows, cols) mask.
+
+        At least one pixel must be valid.
+        """
         whole = bool(valid.all())
         # Band by band: reductions along an axis of the array as it comes are ten times slower.
         states = [_state(band.ravel() if whole else band[valid]) for band in values]
         low, high, mean, m2 = np.array(states).T
         return cls(int(valid.sum()), low, high, mean, m2)
 
-    @classmethod
-    def empty(cls, bands: int) -> "BandStats":
-        """Return the state of no pixels."""
-        nothing = np.zeros(bands)
-        return cls(0, np.full(bands, np.inf), np.full(bands, -np.inf), nothing, nothing)
-
     def merge(self, other: "BandStats") -> "BandStats":
         """Return the state of both together."""
         count = self.count + other.count
-        if not count:
-            return self
         delta = other.mean - self.mean
         return BandStats(
             count,

@@ -7,7 +7,7 @@ appears only when it is whole; `write_mosaic` turns block files into one Cloud O
 
 from .bands import Bands, read_bands
 from .files import partial_path, refuse_to_clobber
-from .frame import Frame
+from .frame import Frame, transform_points
 from .mosaic import check_options, write_mosaic
 from .sink import CHIP, RASTER, RasterSink
 from .source import RESAMPLINGS, RasterSource
@@ -24,5 +24,6 @@ __all__ = [
     "partial_path",
     "read_bands",
     "refuse_to_clobber",
+    "transform_points",
     "write_mosaic",
 ]

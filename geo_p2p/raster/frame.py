@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from ..errors import AlignmentError, RasterError
 
-__all__ = ["Frame"]
+__all__ = ["Frame", "frame_of", "transform_points"]
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ class Frame:
     @property
     def crs_name(self) -> str:
         """A short name of the CRS: its authority code if it has one."""
-        authority = self.crs.to_authority()
-        return ":".join(authority) if authority else (self.crs.to_dict().get("proj") or "custom")
+        return name_of(self.crs)
 
     def pixels_in(
         self, other: "Frame", cols: NDArray[np.float64], rows: NDArray[np.float64]
@@ -126,13 +125,7 @@ class Frame:
         """
         t = self.transform
         xs, ys = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
-        if self.crs != other.crs:
-            try:
-                xs, ys = _carried(self.crs, other.crs, xs, ys)
-            except (CPLE_NotSupportedError, CRSError) as error:
-                raise AlignmentError(
-                    f"no transformation leads from {self.crs_name} to {other.crs_name}"
-                ) from error
+        xs, ys = transform_points(self.crs, other.crs, xs, ys)
         t = ~other.transform
         return np.array([t.a * xs + t.b * ys + t.c, t.d * xs + t.e * ys + t.f])
 
@@ -260,13 +253,45 @@ def frame_of(path: str, height: int, width: int, transform: Affine, crs: CRS | N
     return Frame(height, width, transform, crs)
 
 
-def _carried(
+def name_of(crs: CRS) -> str:
+    """A short name of a CRS: its authority code if it has one, else its projection."""
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else (crs.to_dict().get("proj") or "custom")
+
+
+def transform_points(
     src: CRS, dst: CRS, xs: NDArray[np.float64], ys: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Transform points; those outside the projection's domain become NaN.
+    """Transform points from one CRS to another.
 
-    rasterio gives up on all points where PROJ gives up on one, hence the halving.
+    Parameters
+    ----------
+    src, dst : the two CRSs.
+    xs, ys : (n,) coordinates in ``src``, in its units.
+
+    Returns
+    -------
+    (2, n) array of x and y in ``dst``; NaN for points outside the domain of the projection.
+
+    Raises
+    ------
+    AlignmentError
+        If no transformation leads from one CRS to the other at all.
     """
+    if src == dst:
+        return np.array([xs, ys])
+    try:
+        return _transformed(src, dst, xs, ys)
+    except (CPLE_NotSupportedError, CRSError) as error:
+        raise AlignmentError(
+            f"no transformation leads from {name_of(src)} to {name_of(dst)}"
+        ) from error
+
+
+def _transformed(
+    src: CRS, dst: CRS, xs: NDArray[np.float64], ys: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Transform points; rasterio gives up on all where PROJ gives up on one, hence the halving."""
     try:
         points = np.array(warp_points(src, dst, xs, ys))
     except CPLE_NotSupportedError:
@@ -276,5 +301,5 @@ def _carried(
             return np.full((2, 1), np.nan)
         half = len(xs) // 2
         halves = (slice(half), slice(half, None))
-        return np.concatenate([_carried(src, dst, xs[h], ys[h]) for h in halves], axis=1)
+        return np.concatenate([_transformed(src, dst, xs[h], ys[h]) for h in halves], axis=1)
     return np.where(np.isfinite(points), points, np.nan)
