@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from geo_p2p.chips.chip import ChipRecord
+from geo_p2p.chips.chip import ChipRecord, Source
 from geo_p2p.chips.stats import BandStats
-from geo_p2p.raster import RasterSource
 
 __all__ = ["write_esri_files"]
 
@@ -34,7 +33,7 @@ WELL_KNOWN = [
 
 def write_esri_files(
     folder: Path,
-    sources: tuple[RasterSource, RasterSource],
+    sources: tuple[Source, Source],
     size: int,
     records: Sequence[ChipRecord],
     stats: tuple[BandStats, BandStats],
@@ -52,7 +51,7 @@ def write_esri_files(
     x, y = sources
     lines = [f"images\\{r.name}.tif images2\\{r.name}.tif \r\n" for r in records]
     _write(folder / "map.txt", "".join(lines))
-    _write(folder / "stats.txt", _stats_text(len(records), x.count, size))
+    _write(folder / "stats.txt", _stats_text(len(records), x.info.count, size))
     common = _common(sources)
     emd = {
         **PLACEHOLDERS,
@@ -75,7 +74,7 @@ def write_esri_files(
     _write_json(folder / "esri_model_definition.emd", emd)
     accumulated = {
         "Version": 1,
-        "NumBands": x.count,
+        "NumBands": x.info.count,
         "TileSizeX": size,
         "TileSizeY": size,
         "NumClasses": 0,
@@ -114,7 +113,7 @@ def _stats_text(count: int, bands: int, size: int) -> str:
     return "".join(f"{line}\r\n" for line in lines)
 
 
-def _common(sources: tuple[RasterSource, RasterSource]) -> dict[str, Any]:
+def _common(sources: tuple[Source, Source]) -> dict[str, Any]:
     """Keys that the .emd and the accumulated statistics share."""
     x, y = sources
     code = x.frame.crs.to_epsg() or 0
@@ -132,7 +131,7 @@ def _common(sources: tuple[RasterSource, RasterSource]) -> dict[str, Any]:
     }
 
 
-def _props(source: RasterSource) -> dict[str, Any]:
+def _props(source: Source) -> dict[str, Any]:
     return {
         "RasterCount": len(source.paths),
         "SensorName": "Undefined",
@@ -140,7 +139,7 @@ def _props(source: RasterSource) -> dict[str, Any]:
     }
 
 
-def _band_names(source: RasterSource) -> list[str]:
+def _band_names(source: Source) -> list[str]:
     """Empty for 8-bit colour, which arcgis.learn takes for RGB by that; else what is known."""
     info = source.info
     if info.dtype == "uint8" and info.count == 3:
@@ -149,7 +148,7 @@ def _band_names(source: RasterSource) -> list[str]:
     return [name or f"Band_{i}" for i, name in enumerate(names, 1)]
 
 
-def _all_tiles(source: RasterSource, stats: BandStats) -> list[dict[str, Any]]:
+def _all_tiles(source: Source, stats: BandStats) -> list[dict[str, Any]]:
     rows = zip(
         _band_names(source),
         stats.low.tolist(),

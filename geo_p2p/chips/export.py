@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geo_p2p.chips.area import read_area
-from geo_p2p.chips.chip import Chip, ChipRecord
+from geo_p2p.chips.chip import Chip, ChipRecord, Source
 from geo_p2p.chips.esri import write_esri_files
 from geo_p2p.chips.folder import (
     foreign_files,
@@ -202,7 +202,7 @@ def _whole(folder: Path) -> Iterator[Path]:
 
 
 def _cut(
-    sources: tuple[RasterSource, RasterSource],
+    sources: tuple[Source, Source],
     grid: TileGrid,
     folder: Path,
     filters: tuple[ExportConfig, shapely.Geometry | None],
@@ -231,7 +231,7 @@ def _cut(
 
 
 def _read(
-    sources: tuple[RasterSource, RasterSource], tile: Tile, name: str
+    sources: tuple[Source, Source], tile: Tile, name: str
 ) -> tuple[Chip, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Read a pair, with the mask of either side."""
     (x, x_valid), (y, y_valid) = (source.read(tile.window) for source in sources)
@@ -242,7 +242,7 @@ def _read(
 def _require_chips(
     tally: _Tally,
     grid: TileGrid,
-    sources: tuple[RasterSource, RasterSource],
+    sources: tuple[Source, Source],
     config: ExportConfig,
 ) -> None:
     if tally.records:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geo_p2p.chips.chip import Chip, ChipRecord
+from geo_p2p.chips.chip import Chip, ChipRecord, Source
 from geo_p2p.chips.outline import feature_collection
 from geo_p2p.chips.split import Split
 from geo_p2p.errors import ChipError
@@ -82,7 +82,7 @@ def _world_file(frame: Frame) -> str:
 
 def write_own_files(
     folder: Path,
-    sources: tuple[RasterSource, RasterSource],
+    sources: tuple[Source, Source],
     settings: Mapping[str, Any],
     records: Sequence[ChipRecord],
     split: Split,
@@ -119,7 +119,7 @@ def _write_json(path: Path, document: Mapping[str, Any], indent: int | None = No
     path.write_text(text, encoding="utf-8", newline="")
 
 
-def _describe(source: RasterSource) -> dict[str, Any]:
+def _describe(source: Source) -> dict[str, Any]:
     """What a source is, for JSON; NaN and infinite nodata as text."""
     plain = asdict(source.info)
     if plain["nodata"] is not None and not math.isfinite(plain["nodata"]):
