@@ -48,6 +48,7 @@ REQUIRES = [
 # keeps a green checkout green.
 TEST_REQUIRES = [
     "build>=1.2",
+    "distributed>=2024.8",
     "hypothesis>=6.100",
     "mypy==2.4.*",
     "pytest>=8.2",
@@ -88,6 +89,6 @@ setup(
     package_dir={"geo_p2p": "geo_p2p", "geo_p2p.cli": "cli"},
     package_data={"geo_p2p": ["py.typed"]},
     install_requires=REQUIRES,
-    extras_require={"test": TEST_REQUIRES},
+    extras_require={"dask": ["distributed>=2024.8"], "test": TEST_REQUIRES},
     entry_points={"console_scripts": ["geo-p2p = geo_p2p.cli.main:main"]},
 )

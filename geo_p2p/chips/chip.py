@@ -1,12 +1,14 @@
 """One training pair, and what pairs are cut from."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geo_p2p.chips.stats import BandStats
 from geo_p2p.raster import Bands, Frame
 
 __all__ = ["Chip", "ChipRecord", "Source"]
@@ -42,6 +44,9 @@ class Source(Protocol):
     def method(self) -> str:
         """The resampling in force; "none" where there is none."""
 
+    def warped(self, frame: Frame) -> "Source":
+        """Return the same on another lattice."""
+
     def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return values (bands, rows, cols) and valid (rows, cols) of a window, px of the frame."""
 
@@ -68,8 +73,52 @@ class Chip:
 
 @dataclass(frozen=True)
 class ChipRecord:
-    """A chip that was written: its name, its window of the input raster, its valid share (0-1)."""
+    """What is known of a chip that was cut.
+
+    Parameters
+    ----------
+    name : unique in its set.
+    window : px of the input raster, before the chip is turned.
+    angle : degrees it is turned by, counter-clockwise.
+    valid : share of pixels valid in both rasters, 0-1.
+    x, y : statistics of either side over its own valid pixels.
+    census : valid pixels of each class, where the target holds classes.
+    """
 
     name: str
     window: Window
+    angle: float
     valid: float
+    x: BandStats
+    y: BandStats
+    census: Mapping[int, int] = field(default_factory=dict)
+
+    def frame(self, lattice: Frame) -> Frame:
+        """Where the chip is, by the lattice of its input raster."""
+        place = lattice.crop(self.window)
+        return place.rotated(self.angle) if self.angle else place
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "name": self.name,
+            "window": list(self.window.flatten()),
+            "angle": self.angle,
+            "valid": self.valid,
+            "x": self.x.to_json(),
+            "y": self.y.to_json(),
+            "census": {str(value): count for value, count in self.census.items()},
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave."""
+        return cls(
+            name=plain["name"],
+            window=Window(*plain["window"]),
+            angle=plain["angle"],
+            valid=plain["valid"],
+            x=BandStats.from_json(plain["x"]),
+            y=BandStats.from_json(plain["y"]),
+            census={int(value): count for value, count in plain["census"].items()},
+        )

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from geo_p2p.chips.chip import ChipRecord, Source
+from geo_p2p.chips.plan import Job
 from geo_p2p.chips.stats import BandStats
+from geo_p2p.raster import FORMATS
 
 __all__ = ["write_esri_files"]
 
@@ -33,8 +35,7 @@ WELL_KNOWN = [
 
 def write_esri_files(
     folder: Path,
-    sources: tuple[Source, Source],
-    size: int,
+    job: Job,
     records: Sequence[ChipRecord],
     stats: tuple[BandStats, BandStats],
 ) -> None:
@@ -43,16 +44,16 @@ def write_esri_files(
     Parameters
     ----------
     folder : the chip folder.
-    sources : input and additional raster; the second on the first one's lattice.
-    size : side of a chip, px.
+    job : what the chips were cut from.
     records : the chips that were written, in order.
     stats : of all their valid pixels, of either raster.
     """
-    x, y = sources
-    lines = [f"images\\{r.name}.tif images2\\{r.name}.tif \r\n" for r in records]
+    x, y, size = job.x, job.y, job.config.tile_size
+    suffix = FORMATS[job.config.image_format].suffix
+    lines = [f"images\\{r.name}{suffix} images2\\{r.name}{suffix} \r\n" for r in records]
     _write(folder / "map.txt", "".join(lines))
     _write(folder / "stats.txt", _stats_text(len(records), x.info.count, size))
-    common = _common(sources)
+    common = _common((x, y))
     emd = {
         **PLACEHOLDERS,
         "ImageHeight": size,

@@ -1,32 +1,22 @@
 """Cut paired chips from two rasters."""
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import shapely
-from numpy.typing import NDArray
-
 from geo_p2p.chips.area import read_area
-from geo_p2p.chips.chip import Chip, ChipRecord, Source
-from geo_p2p.chips.esri import write_esri_files
-from geo_p2p.chips.folder import (
-    foreign_files,
-    is_chip_folder,
-    remove_chip,
-    write_chip,
-    write_own_files,
-)
-from geo_p2p.chips.split import Split, refuse_impossible, split_territory
-from geo_p2p.chips.stats import BandStats
-from geo_p2p.errors import ChipError, GridError
-from geo_p2p.grid import Tile, TileGrid
-from geo_p2p.raster import RasterSource
+from geo_p2p.chips.cut import SIDES, group_file
+from geo_p2p.chips.finish import finish
+from geo_p2p.chips.folder import foreign_files, is_chip_folder
+from geo_p2p.chips.plan import Job
+from geo_p2p.chips.settings import ExportConfig
+from geo_p2p.chips.workers import cut_groups
+from geo_p2p.errors import ChipError, GeoP2PError
+from geo_p2p.raster import RasterSource, require_encodable
 
 __all__ = ["ExportConfig", "export_chips"]
 
@@ -34,65 +24,9 @@ Progress = Callable[[int, int], None]
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """Settings of an export and their defaults.
-
-    Parameters
-    ----------
-    tile_size : side of a chip, px of the input raster.
-    stride : px from one chip to the next; half a chip if None.
-    bidx, additional_bidx : bands to take from either raster, from 1; None for all.
-    mask : vector file; only chips wholly inside its polygons are cut.
-    min_valid : least share of pixels, 0-1, that must be valid in both rasters.
-    resampling : how the additional raster is warped onto the input's lattice.
-    split : how to part training from validation: "blocks", "random" or "none".
-    val_pct : share of chips to validate on, percent.
-    buffer : px between training chips and validation blocks; half a chip if None.
-    seed : of the split.
-    """
-
-    tile_size: int = 256
-    stride: int | None = None
-    bidx: tuple[int, ...] | None = None
-    additional_bidx: tuple[int, ...] | None = None
-    mask: str | Path | None = None
-    min_valid: float = 0.9
-    resampling: str = "auto"
-    split: str = "blocks"
-    val_pct: float = 10.0
-    buffer: int | None = None
-    seed: int = 42
-
-    def __post_init__(self) -> None:
-        """Fill in the stride and refuse what cannot be."""
-        if self.stride is None:
-            object.__setattr__(self, "stride", max(1, self.tile_size // 2))
-        if not 0 <= self.min_valid <= 1:
-            raise ChipError(f"a valid share of {self.min_valid}: give 0 to 1")
-        refuse_impossible(self.split, self.val_pct, self.buffer)
-
-    @property
-    def overlap(self) -> int:
-        """Px that neighbouring chips share."""
-        stride = self.tile_size if self.stride is None else self.stride
-        if not 0 < stride <= self.tile_size:
-            raise GridError(f"stride {stride} px: give 1 to the tile size, {self.tile_size}")
-        return self.tile_size - stride
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**asdict(self), "mask": None if self.mask is None else str(self.mask)}
-
-
-@dataclass
-class _Tally:
-    """What an export has written so far."""
-
-    records: list[ChipRecord] = field(default_factory=list)
-    stats: list[tuple[BandStats, BandStats]] = field(default_factory=list)
-    seen: int = 0
+PLAN = "plan.json"
+PARTS = (PLAN, "chips", "group_")
+"""Beginnings of the names in a folder of parts."""
 
 
 def export_chips(
@@ -101,13 +35,16 @@ def export_chips(
     out_dir: str | Path,
     *,
     overwrite: bool = False,
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Path:
     """Cut paired chips from an input raster and an additional raster of the same place.
 
     The additional raster is warped onto the input's lattice. The result is a folder in the layout
-    of ArcGIS Pro's "Export Tiles"; it appears under its name only when it is whole.
+    of ArcGIS Pro's "Export Tiles"; it appears under its name only when it is whole. What an
+    interrupted export has cut lies in ``<out_dir>.parts`` and is not cut again.
 
     Parameters
     ----------
@@ -115,6 +52,8 @@ def export_chips(
     additional : the additional raster, of any CRS, pixel size and extent.
     out_dir : folder to make.
     overwrite : whether to replace a chip folder of that name.
+    workers : processes to cut with.
+    scheduler : address of a Dask scheduler to cut on instead.
     progress : called with (tiles done, tiles in all).
     **settings : fields of `ExportConfig`.
 
@@ -135,27 +74,35 @@ def export_chips(
     config = ExportConfig(**settings)
     folder = Path(out_dir)
     _make_room(folder, overwrite)
-    x = RasterSource(src, config.bidx)
-    y = RasterSource(additional, config.additional_bidx, like=x.frame, resampling=config.resampling)
-    grid = _grid(x, config)
-    area = None if config.mask is None else read_area(config.mask, x.frame)
-    with _whole(folder) as partial:
-        tally = _cut((x, y), grid, partial, (config, area), progress or (lambda done, total: None))
-        split = _split(tally, grid, config, partial)
-        write_own_files(partial, (x, y), config.to_json(), tally.records, split)
-        write_esri_files(partial, (x, y), config.tile_size, tally.records, _total(tally))
+    job = _job(src, additional, config, folder)
+    with _parts(job, folder):
+        _cut(job, workers, scheduler, progress or (lambda done, total: None))
+        split = finish(job)
+        _swap(job.folder / "chips", folder)
     log.info("%s: %s", folder, split)
     return folder
 
 
-def _grid(x: RasterSource, config: ExportConfig) -> TileGrid:
-    """Tiles of whole chips over the input raster."""
-    if min(x.frame.shape) < config.tile_size:
+def _job(
+    src: str | Path | Iterable[str | Path],
+    additional: str | Path | Iterable[str | Path],
+    config: ExportConfig,
+    folder: Path,
+) -> Job:
+    """Open both rasters and plan what is to be cut of them."""
+    x = RasterSource(src, config.bidx)
+    y = RasterSource(additional, config.additional_bidx, like=x.frame, resampling=config.resampling)
+    for source in (x, y):
+        require_encodable(config.image_format, source.info, source.name)
+    area = None if config.mask is None else read_area(config.mask, x.frame)
+    place = folder.resolve()
+    job = Job(x, y, config, area, place.with_name(f"{place.name}.parts"))
+    if not job.groups:
         raise ChipError(
-            f"{x.name}: {x.frame.width} x {x.frame.height} px is smaller than a chip of "
-            f"{config.tile_size} px; give a smaller tile size"
+            f"{config.mask}: none of the {len(job.grid)} chips of {config.tile_size} px lies "
+            "wholly inside the area of interest; take smaller chips or a larger area"
         )
-    return TileGrid(x.frame.height, x.frame.width, config.tile_size, config.overlap)
+    return job
 
 
 def _make_room(folder: Path, overwrite: bool) -> None:
@@ -174,113 +121,86 @@ def _make_room(folder: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill, which takes the place of ``folder`` once it is whole.
+def _parts(job: Job, folder: Path) -> Iterator[None]:
+    """Give the folder of parts, of the same plan or new.
 
-    What stood there is moved aside first, and removed last, or moved back.
+    It is removed at the end, and after a refusal; after an interruption or a full disk what is
+    cut stays, and the next export of the same plan goes on with it.
     """
-    place = folder.resolve()
-    partial, former = (place.with_name(f".{place.name}.{end}") for end in ("part", "former"))
-    shutil.rmtree(partial, ignore_errors=True)
+    _require_ours(job.folder)
     try:
-        partial.mkdir()
-        yield partial
+        _open_parts(job)
+        yield
+    except OSError as error:
+        kept = _kept(job)
+        again = f"make room and say the same again: what is cut lies in {job.folder.name}"
+        advice = again if kept else "check the folder and the space left"
+        raise ChipError(
+            f"{folder}: cannot be written ({error.strerror or error}); {advice}"
+        ) from error
+    except GeoP2PError:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        raise
+    except BaseException:
+        _kept(job)
+        raise
+    shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _kept(job: Job) -> bool:
+    """Keep the folder of parts if there is anything in it to go on with."""
+    if any(group_file(job.folder, group).exists() for group in job.groups):
+        return True
+    shutil.rmtree(job.folder, ignore_errors=True)
+    return False
+
+
+def _open_parts(job: Job) -> None:
+    """Make the folder of parts, or go on with what an earlier export of the same plan has cut."""
+    plan = job.folder / PLAN
+    if job.folder.exists():
+        same = plan.exists() and plan.read_text(encoding="utf-8") == json.dumps(job.recipe)
+        # Without its chips it is what an export left that was published and then interrupted.
+        if same and all((job.folder / "chips" / side).is_dir() for side in SIDES):
+            log.info("%s: going on with what an earlier export has cut", job.folder.name)
+            return
+        shutil.rmtree(job.folder)
+    for side in SIDES:
+        (job.folder / "chips" / side).mkdir(parents=True)
+    plan.write_text(json.dumps(job.recipe), encoding="utf-8")
+
+
+def _require_ours(folder: Path) -> None:
+    """Refuse to replace a folder with anything in it that is not of an export."""
+    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    names = [folder.name] if folder.is_file() else names
+    foreign = [name for name in names if not name.startswith(PARTS)]
+    if foreign:
+        raise ChipError(
+            f"{folder}: holds {foreign[0]}, which is not of an export; move it elsewhere"
+        )
+
+
+def _cut(job: Job, workers: int, scheduler: str | None, tell: Progress) -> None:
+    """Cut the groups that are not cut yet."""
+    todo = [group for group in job.groups if not group_file(job.folder, group).exists()]
+    done, total = job.tiles - sum(len(group.tiles) for group in todo), job.tiles
+    tell(done, total)
+    for tiles in cut_groups(job, todo, workers, scheduler):
+        done += tiles
+        tell(done, total)
+
+
+def _swap(made: Path, folder: Path) -> None:
+    """Put a finished folder in its place; what stood there is moved aside first, removed last."""
+    place = folder.resolve()
+    former = place.with_name(f".{place.name}.former")
+    try:
         if place.exists():
             shutil.rmtree(former, ignore_errors=True)
             place.replace(former)
-        partial.replace(place)
-    except OSError as error:
-        raise ChipError(
-            f"{folder}: cannot be written ({error.strerror or error}); "
-            "check the folder and the space left"
-        ) from error
+        made.replace(place)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         if former.exists() and not place.exists():
             former.replace(place)
         shutil.rmtree(former, ignore_errors=True)
-
-
-def _cut(
-    sources: tuple[Source, Source],
-    grid: TileGrid,
-    folder: Path,
-    filters: tuple[ExportConfig, shapely.Geometry | None],
-    progress: Progress,
-) -> _Tally:
-    """Read every tile and write those that pass the filters."""
-    config, area = filters
-    frame = sources[0].frame
-    tally = _Tally()
-    if area is not None:
-        shapely.prepare(area)
-    for index, tile in enumerate(grid):
-        progress(index, len(grid))
-        if area is not None and not area.covers(frame.crop(tile.window).polygon):
-            continue
-        tally.seen += 1
-        chip, masks = _read(sources, tile, f"{index:012d}")
-        if chip.valid.mean() < config.min_valid or not chip.valid.any():
-            continue
-        write_chip(folder, chip, masks)
-        tally.records.append(ChipRecord(chip.name, tile.window, float(chip.valid.mean())))
-        tally.stats.append((BandStats.of(chip.x, masks[0]), BandStats.of(chip.y, masks[1])))
-    progress(len(grid), len(grid))
-    _require_chips(tally, grid, sources, config)
-    return tally
-
-
-def _read(
-    sources: tuple[Source, Source], tile: Tile, name: str
-) -> tuple[Chip, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Read a pair, with the mask of either side."""
-    (x, x_valid), (y, y_valid) = (source.read(tile.window) for source in sources)
-    chip = Chip(x, y, x_valid & y_valid, sources[0].frame.crop(tile.window), name)
-    return chip, (x_valid, y_valid)
-
-
-def _require_chips(
-    tally: _Tally,
-    grid: TileGrid,
-    sources: tuple[Source, Source],
-    config: ExportConfig,
-) -> None:
-    if tally.records:
-        return
-    if not tally.seen:
-        raise ChipError(
-            f"{config.mask}: none of the {len(grid)} chips of {config.tile_size} px lies wholly "
-            "inside the area of interest; take smaller chips or a larger area"
-        )
-    raise ChipError(
-        f"none of {tally.seen} chips is valid on {config.min_valid:.0%} of its pixels in both "
-        f"{sources[0].name} and {sources[1].name}; lower the valid share, or check that both hold "
-        "data where they overlap"
-    )
-
-
-def _split(tally: _Tally, grid: TileGrid, config: ExportConfig, folder: Path) -> Split:
-    """Split the chips, and remove those in the buffer: they belong to neither side."""
-    split = split_territory(
-        [record.window for record in tally.records],
-        grid.size,
-        method=config.split,
-        val_pct=config.val_pct,
-        buffer=config.buffer,
-        seed=config.seed,
-    )
-    kept = [i for i, part in enumerate(split.parts) if part]
-    for index, record in enumerate(tally.records):
-        if not split.parts[index]:
-            remove_chip(folder, record.name)
-    tally.records = [tally.records[i] for i in kept]
-    tally.stats = [tally.stats[i] for i in kept]
-    return split
-
-
-def _total(tally: _Tally) -> tuple[BandStats, BandStats]:
-    """Statistics of all chips that are left."""
-    (x, y), *others = tally.stats
-    for more_x, more_y in others:
-        x, y = x.merge(more_x), y.merge(more_y)
-    return x, y

@@ -1,39 +1,21 @@
 """The chip folder on disk: ArcGIS Pro's Export Tiles, and what it has no key for."""
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from geo_p2p.chips.chip import Chip, ChipRecord, Source
-from geo_p2p.chips.outline import feature_collection
-from geo_p2p.chips.split import Split
+from geo_p2p.chips.chip import Chip
+from geo_p2p.chips.cut import SIDES
+from geo_p2p.chips.own import FORMAT, GEOJSON, OWN, bands_of
 from geo_p2p.errors import ChipError
-from geo_p2p.raster import CHIP, Bands, Frame, RasterSink, RasterSource
+from geo_p2p.raster import Bands, RasterSource
 
-__all__ = [
-    "ChipFolder",
-    "foreign_files",
-    "is_chip_folder",
-    "remove_chip",
-    "write_chip",
-    "write_own_files",
-]
+__all__ = ["ChipFolder", "foreign_files", "is_chip_folder"]
 
-FORMAT = 1
-"""Version of geo_p2p.json."""
-
-OWN = "geo_p2p.json"
-GEOJSON = "chips.geojson"
-SIDES = ("images", "images2")
 SUFFIXES = (".tif", ".tiff", ".TIF", ".TIFF")
-COLOUR = ("red", "green", "blue")
 
 
 def is_chip_folder(folder: Path) -> bool:
@@ -46,95 +28,6 @@ def foreign_files(folder: Path) -> list[str]:
     ours = {*SIDES, OWN, GEOJSON, "map.txt", "stats.txt"}
     names = sorted(item.name for item in folder.iterdir())
     return [name for name in names if name not in ours and not name.startswith(("esri_", "."))]
-
-
-def write_chip(
-    folder: Path, chip: Chip, masks: tuple[NDArray[np.bool_], NDArray[np.bool_]]
-) -> None:
-    """Write both images of a pair as GeoTIFF with world files.
-
-    No nodata value is declared, as in Pro's chips; invalid pixels go into an internal mask. Three
-    bands of 8 bits are marked as colour, without which PIL, and so arcgis.learn, cannot open them.
-    """
-    for side, values, valid in zip(SIDES, (chip.x, chip.y), masks, strict=True):
-        path = folder / side / f"{chip.name}.tif"
-        path.parent.mkdir(exist_ok=True)
-        colour = values.dtype == np.uint8 and len(values) == len(COLOUR)
-        bands = Bands(len(values), values.dtype.name, interp=COLOUR if colour else ())
-        with RasterSink(path, chip.frame, bands, profile=CHIP) as sink:
-            sink.write(values, valid=valid)
-        path.with_suffix(".tfw").write_text(_world_file(chip.frame), encoding="ascii", newline="")
-
-
-def remove_chip(folder: Path, name: str) -> None:
-    """Remove what `write_chip` wrote."""
-    for side in SIDES:
-        for suffix in (".tif", ".tfw"):
-            (folder / side / f"{name}{suffix}").unlink()
-
-
-def _world_file(frame: Frame) -> str:
-    """Return six lines: the affine's columns, and the centre of the upper-left pixel."""
-    t = frame.transform
-    x, y = t * (0.5, 0.5)
-    return "".join(f"{value:.10f}\n" for value in (t.a, t.d, t.b, t.e, x, y))
-
-
-def write_own_files(
-    folder: Path,
-    sources: tuple[Source, Source],
-    settings: Mapping[str, Any],
-    records: Sequence[ChipRecord],
-    split: Split,
-) -> None:
-    """Write ``geo_p2p.json`` and ``chips.geojson``: what Esri's files have no key for."""
-    kept = [part for part in split.parts if part]
-    parts = dict(zip((record.name for record in records), kept, strict=True))
-    frame = sources[0].frame
-    document = {
-        "format": FORMAT,
-        "settings": dict(settings),
-        "input": _describe(sources[0]),
-        "additional": {**_describe(sources[1]), "resampling": sources[1].method},
-        "crs": frame.crs.to_wkt(),
-        "pixel_size": frame.res,
-        "split": {
-            "summary": str(split),
-            "method": split.method,
-            "val_pct": split.val_pct,
-            "seed": split.seed,
-            "side": split.side,
-            "buffer": split.buffer,
-            "blocks": [block.flatten() for block in split.blocks],
-            "train": [name for name, part in parts.items() if part == "train"],
-            "val": [name for name, part in parts.items() if part == "val"],
-        },
-    }
-    _write_json(folder / OWN, document, indent=2)
-    _write_json(folder / GEOJSON, feature_collection(records, parts, frame))
-
-
-def _write_json(path: Path, document: Mapping[str, Any], indent: int | None = None) -> None:
-    text = json.dumps(document, indent=indent, allow_nan=False)
-    path.write_text(text, encoding="utf-8", newline="")
-
-
-def _describe(source: Source) -> dict[str, Any]:
-    """What a source is, for JSON; NaN and infinite nodata as text."""
-    plain = asdict(source.info)
-    if plain["nodata"] is not None and not math.isfinite(plain["nodata"]):
-        plain["nodata"] = str(plain["nodata"])
-    return {"paths": list(source.paths), "bidx": source.bands, "bands": plain}
-
-
-def _bands(plain: Mapping[str, Any]) -> Bands:
-    """Read what `_describe` wrote about the bands."""
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
-    fields["colors"] = {int(value): tuple(color) for value, color in plain["colors"].items()}
-    fields["classes"] = {int(value): name for value, name in plain["classes"].items()}
-    if isinstance(fields["nodata"], str):
-        fields["nodata"] = float(fields["nodata"])
-    return Bands(**fields)
 
 
 @dataclass(frozen=True)
@@ -228,7 +121,7 @@ class ChipFolder:
             if document["format"] != FORMAT:
                 raise ChipError(f"{file}: written by another version of geo_p2p; update it")
             for side in ("input", "additional"):
-                _bands(document[side]["bands"])
+                bands_of(document[side]["bands"])
             here = set(self.names)
             for part in ("train", "val"):
                 # A pair that somebody took out since is in neither part.
@@ -246,7 +139,7 @@ class ChipFolder:
     def bands(self) -> tuple[Bands, Bands]:
         """What the two rasters' bands hold: of the rasters the chips were cut from, if known."""
         if self.own is not None:
-            return _bands(self.own["input"]["bands"]), _bands(self.own["additional"]["bands"])
+            return bands_of(self.own["input"]["bands"]), bands_of(self.own["additional"]["bands"])
         x, y = (RasterSource(self._file(side, self.names[0])).info for side in SIDES)
         return x, y
 

@@ -38,11 +38,12 @@ def feature_collection(
         "features": [
             {
                 "type": "Feature",
-                "geometry": json.loads(shapely.to_geojson(outline(frame.crop(record.window)))),
+                "geometry": json.loads(shapely.to_geojson(outline(record.frame(frame)))),
                 "properties": {
                     "name": record.name,
                     "split": parts[record.name],
                     "valid": round(record.valid, 4),
+                    "angle": record.angle,
                 },
             }
             for record in records

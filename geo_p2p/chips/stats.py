@@ -1,5 +1,6 @@
 """Statistics of chips, band by band, over their valid pixels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,17 @@ class BandStats:
         states = [_state(band.ravel() if whole else band[valid]) for band in values]
         low, high, mean, m2 = np.array(states).T
         return cls(int(valid.sum()), low, high, mean, m2)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for JSON, which gives floats back to the last bit."""
+        arrays = {name: getattr(self, name).tolist() for name in ("low", "high", "mean", "m2")}
+        return {"count": self.count, **arrays}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "BandStats":
+        """Read what `to_json` gave."""
+        arrays = {name: np.array(plain[name], np.float64) for name in ("low", "high", "mean", "m2")}
+        return cls(int(plain["count"]), **arrays)
 
     def merge(self, other: "BandStats") -> "BandStats":
         """Return the state of both together."""

@@ -20,7 +20,7 @@ from geo_p2p.errors import ModelError, RasterError
 from geo_p2p.grid import Block, BlockPlan, intersection, overlap_of
 from geo_p2p.raster import Bands, RasterSource
 from geo_p2p.raster.bands import fits
-from geo_p2p.raster.files import translated
+from geo_p2p.raster.files import stamp_of, translated
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
 __all__ = ["Job", "Model", "PredictConfig"]
@@ -168,7 +168,7 @@ class Job:
         return {
             "plan": asdict(self.plan),
             "window": list(self.window.flatten()),
-            "source": [_stamp(path) for path in source.paths],
+            "source": [stamp_of(path) for path in source.paths],
             "bands": source.bands and list(source.bands),
             "lattice": [*source.frame.transform[:6], source.frame.crs.to_wkt(), source.method],
             "model": self.model.fingerprint,
@@ -233,12 +233,3 @@ def _require_ours(folder: Path) -> None:
             f"{folder}: holds {foreign[0]}, which is not of a prediction; move it elsewhere, or "
             "choose another output"
         )
-
-
-def _stamp(path: str) -> list[Any]:
-    """What tells a file from another of its name."""
-    file = Path(path)
-    if not file.exists():
-        return [path]
-    stat = file.stat()
-    return [str(file.absolute()), stat.st_size, stat.st_mtime_ns]

@@ -2,10 +2,12 @@
 
 `Frame` says where pixels are and needs no file; `Bands` says what they hold; `RasterSource`
 reads values with a mask, warped onto another frame if asked; `RasterSink` writes a GeoTIFF that
-appears only when it is whole; `write_mosaic` turns block files into one Cloud Optimized GeoTIFF.
+appears only when it is whole; `encode` gives a small raster as bytes; `write_mosaic` turns block
+files into one Cloud Optimized GeoTIFF.
 """
 
 from .bands import Bands, read_bands
+from .encode import FORMATS, encode, require_encodable
 from .files import partial_path, refuse_to_clobber
 from .frame import Frame, transform_points
 from .mosaic import check_options, write_mosaic
@@ -14,6 +16,7 @@ from .source import RESAMPLINGS, RasterSource
 
 __all__ = [
     "CHIP",
+    "FORMATS",
     "RASTER",
     "RESAMPLINGS",
     "Bands",
@@ -21,9 +24,11 @@ __all__ = [
     "RasterSink",
     "RasterSource",
     "check_options",
+    "encode",
     "partial_path",
     "read_bands",
     "refuse_to_clobber",
+    "require_encodable",
     "transform_points",
     "write_mosaic",
 ]

@@ -29,6 +29,7 @@ __all__ = [
     "publish",
     "refuse_to_clobber",
     "require_whole",
+    "stamp_of",
     "translated",
 ]
 
@@ -137,6 +138,15 @@ def refuse_to_clobber(path: Path, overwrite: bool) -> None:
 def partial_path(path: Path) -> Path:
     """Where a file is written until it is whole: beside its place, one name a process."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def stamp_of(path: str) -> list[Any]:
+    """What tells a file from another of its name: place, size and time; a URI only its text."""
+    file = Path(path)
+    if not file.exists():
+        return [path]
+    stat = file.stat()
+    return [str(file.absolute()), stat.st_size, stat.st_mtime_ns]
 
 
 def publish(partial: Path, path: Path) -> None:

@@ -74,6 +74,16 @@ class Frame:
         shift = Affine.translation(window.col_off, window.row_off)
         return Frame(window.height, window.width, self.transform * shift, self.crs)
 
+    def rotated(self, angle: float) -> "Frame":
+        """Return this frame turned about its centre, ``angle`` degrees counter-clockwise.
+
+        Its pixels keep their size where those of this frame are square.
+        """
+        middle = self.width / 2, self.height / 2
+        # In pixels rows run downwards, so that this turn looks the other way around.
+        turn = Affine.rotation(-angle, middle)
+        return Frame(self.height, self.width, self.transform * turn, self.crs)
+
     def window_of(self, bounds: tuple[float, float, float, float]) -> Window:
         """Whole-pixel window that covers ``bounds`` (left, bottom, right, top; CRS units).
 

@@ -123,6 +123,10 @@ class RasterSource:
         """
         return ", ".join(dict.fromkeys(layer.method for layer in self._layers))
 
+    def warped(self, frame: Frame) -> "RasterSource":
+        """Return the same bands on another lattice, from the files themselves."""
+        return RasterSource(self.paths, self.bands, frame, self.resampling)
+
     def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window.
 

@@ -1,0 +1,193 @@
+"""Cut one group of tiles: read once, filter, write. Any process can, and nothing else is needed.
+
+A group ends with its file of records, which is written last and at once: a group that has one is
+done, and one that has none is cut again.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geo_p2p.chips.chip import Chip, ChipRecord
+from geo_p2p.chips.plan import Group, Job, Tile
+from geo_p2p.chips.stats import BandStats
+from geo_p2p.errors import AlignmentError
+from geo_p2p.grid import overlap_of
+from geo_p2p.raster import Frame, encode
+
+__all__ = ["SIDES", "GroupResult", "cut_group", "read_group"]
+
+SIDES = ("images", "images2")
+"""Folders of the chips of the input and of the additional raster."""
+
+Image = tuple[NDArray[Any], NDArray[np.bool_]]
+"""Values (bands, rows, cols) and valid (rows, cols)."""
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """What came of a group.
+
+    Parameters
+    ----------
+    seen : chips looked at.
+    records : those that were cut.
+    samples : of either side, (chips, bands, n): some of the valid pixels of each.
+    """
+
+    seen: int
+    records: list[ChipRecord]
+    samples: tuple[NDArray[Any], NDArray[Any]]
+
+
+def group_file(folder: Path, group: Group) -> Path:
+    """Where the records of a group are."""
+    return folder / f"group_{group.number:06d}.json"
+
+
+def read_group(folder: Path, group: Group) -> GroupResult:
+    """Read what came of a group that is done."""
+    file = group_file(folder, group)
+    plain = json.loads(file.read_text(encoding="utf-8"))
+    with np.load(file.with_suffix(".npz")) as samples:
+        return GroupResult(
+            plain["seen"],
+            [ChipRecord.from_json(each) for each in plain["records"]],
+            (samples["x"], samples["y"]),
+        )
+
+
+def cut_group(job: Job, group: Group) -> int:
+    """Cut a group.
+
+    Parameters
+    ----------
+    job : what to cut, and how.
+    group : which of its tiles.
+
+    Returns
+    -------
+    How many tiles it has.
+
+    Raises
+    ------
+    RasterError
+        If a raster cannot be read there.
+    OSError
+        If the chips cannot be written.
+    """
+    seen, records, samples = 0, [], ([], [])  # type: ignore[var-annotated]
+    for chip, images, window, angle in _chips(job, group):
+        seen += 1
+        share = float(chip.valid.mean())
+        if share < job.config.min_valid or not chip.valid.any():
+            continue
+        _write(job, chip, images)
+        x, y = (BandStats.of(*image) for image in images)
+        records.append(ChipRecord(chip.name, window, angle, share, x, y, _census(job, images[1])))
+        for side, image in zip(samples, images, strict=True):
+            side.append(_sampled(*image, job.sample))
+    _save(job.folder, group, seen, records, samples)
+    return len(group.tiles)
+
+
+def _chips(job: Job, group: Group) -> Iterator[tuple[Chip, tuple[Image, Image], Window, float]]:
+    """Read the chips of a group: the pair, what either side holds, its window and its angle."""
+    whole = group.window
+    both = job.x.read(whole), job.y.read(whole)
+    angles = job.config.angles
+    for tile in group.tiles:
+        for turn, angle in enumerate(angles):
+            name = f"{job.config.start_index + tile.index * len(angles) + turn:012d}"
+            frame = job.x.frame.crop(tile.window)
+            if angle:
+                frame = frame.rotated(angle)
+                images = _turned(job, frame)
+            else:
+                x, y = (_part(image, whole, tile) for image in both)
+                images = x, y
+            if images is not None:
+                padded = _padded(images[0], job), _padded(images[1], job)
+                valid = padded[0][1] & padded[1][1]
+                height, width = valid.shape
+                place = Frame(height, width, frame.transform, frame.crs)
+                yield (
+                    Chip(padded[0][0], padded[1][0], valid, place, name),
+                    padded,
+                    tile.window,
+                    angle,
+                )
+
+
+def _part(image: Image, whole: Window, tile: Tile) -> Image:
+    """Cut a tile out of what was read for its group."""
+    values, valid = image
+    at = overlap_of(whole, tile.window)
+    return np.ascontiguousarray(values[:, *at]), valid[at]
+
+
+def _turned(job: Job, frame: Frame) -> tuple[Image, Image] | None:
+    """Read a chip that is turned, from either raster itself: no second interpolation.
+
+    None where one of them shares no ground with it.
+    """
+    try:
+        return job.x.warped(frame).read(), job.y.warped(frame).read()
+    except AlignmentError:
+        return None
+
+
+def _padded(image: Image, job: Job) -> Image:
+    """Bring a chip of a raster smaller than chips to their size, by invalid pixels."""
+    values, valid = image
+    rows, cols = (job.config.tile_size - n for n in valid.shape)
+    if not rows and not cols:
+        return image
+    return np.pad(values, ((0, 0), (0, rows), (0, cols))), np.pad(valid, ((0, rows), (0, cols)))
+
+
+def _write(job: Job, chip: Chip, images: tuple[Image, Image]) -> None:
+    """Write both images of a pair with what belongs beside them."""
+    for side, (values, valid) in zip(SIDES, images, strict=True):
+        folder = job.folder / "chips" / side
+        for suffix, content in encode(job.config.image_format, values, valid, chip.frame).items():
+            (folder / f"{chip.name}{suffix}").write_bytes(content)
+
+
+def _census(job: Job, image: Image) -> dict[int, int]:
+    """Count the valid pixels of each class of a target that holds classes."""
+    if not job.y.info.categorical:
+        return {}
+    values, counts = np.unique(image[0][0][image[1]], return_counts=True)
+    return dict(zip(map(int, values), counts.tolist(), strict=True))
+
+
+def _sampled(values: NDArray[Any], valid: NDArray[np.bool_], count: int) -> NDArray[Any]:
+    """Take ``count`` of the valid pixels, spread evenly: (bands, count)."""
+    places = np.flatnonzero(valid)
+    chosen = places[np.linspace(0, len(places) - 1, count).astype(int)]
+    picked: NDArray[Any] = values.reshape(len(values), -1)[:, chosen]
+    return picked
+
+
+def _save(
+    folder: Path,
+    group: Group,
+    seen: int,
+    records: list[ChipRecord],
+    samples: tuple[list[NDArray[Any]], list[NDArray[Any]]],
+) -> None:
+    """Write what is known of a group; the records last, because they say that it is done."""
+    file = group_file(folder, group)
+    x, y = (np.stack(side) if side else np.zeros((0, 0, 0)) for side in samples)
+    np.savez(file.with_suffix(".npz"), x=x, y=y)
+    plain = {"seen": seen, "records": [record.to_json() for record in records]}
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(plain, allow_nan=False), encoding="utf-8")
+    part.replace(file)

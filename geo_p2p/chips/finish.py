@@ -1,0 +1,133 @@
+"""The end of an export: what was cut becomes a chip folder."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo_p2p.chips.chip import ChipRecord
+from geo_p2p.chips.cut import SIDES, GroupResult, read_group
+from geo_p2p.chips.esri import write_esri_files
+from geo_p2p.chips.own import write_own_files
+from geo_p2p.chips.plan import Job
+from geo_p2p.chips.split import Split, split_territory
+from geo_p2p.chips.stats import BandStats
+from geo_p2p.errors import ChipError
+
+__all__ = ["finish"]
+
+log = logging.getLogger(__name__)
+
+PERCENTILES = (0.1, 1, 2, 25, 50, 75, 98, 99, 99.9)
+"""Of the training chips' valid pixels, in percent."""
+
+
+def finish(job: Job) -> Split:
+    """Split the chips, remove those that fall between the parts, and describe the rest.
+
+    Can be said again after an interruption: it reads what the groups have left, and leaves it.
+
+    Raises
+    ------
+    ChipError
+        If no chip was cut.
+    OSError
+        If the folder cannot be written.
+    """
+    results = [read_group(job.folder, group) for group in job.groups]
+    records, samples = _ordered(results)
+    _require_chips(job, records, sum(result.seen for result in results))
+    config = job.config
+    split = split_territory(
+        [record.window for record in records],
+        config.tile_size,
+        method=config.split,
+        val_pct=config.val_pct,
+        buffer=config.buffer,
+        seed=config.seed,
+    )
+    folder = job.folder / "chips"
+    kept = [i for i, part in enumerate(split.parts) if part]
+    for index in set(range(len(records))) - set(kept):
+        _remove(folder, records[index].name)
+    train = np.array([split.parts[i] == "train" for i in range(len(records))])
+    statistics = _statistics(job, records, samples, train)
+    records = [records[i] for i in kept]
+    write_own_files(folder, job, records, split, statistics)
+    write_esri_files(folder, job, records, (_total(records, "x"), _total(records, "y")))
+    return split
+
+
+def _ordered(
+    results: Sequence[GroupResult],
+) -> tuple[list[ChipRecord], tuple[NDArray[Any], NDArray[Any]]]:
+    """All records by name, and their samples in the same order."""
+    filled = [result for result in results if result.records]
+    if not filled:
+        return [], (np.zeros(0), np.zeros(0))
+    records = [record for result in filled for record in result.records]
+    order = sorted(range(len(records)), key=lambda i: records[i].name)
+    x, y = (np.concatenate([result.samples[side] for result in filled])[order] for side in (0, 1))
+    return [records[i] for i in order], (x, y)
+
+
+def _require_chips(job: Job, records: Sequence[ChipRecord], seen: int) -> None:
+    if records:
+        return
+    raise ChipError(
+        f"none of {seen} chips is valid on {job.config.min_valid:.0%} of its pixels in both "
+        f"{job.x.name} and {job.y.name}; lower the valid share, or check that both hold data where "
+        "they overlap"
+    )
+
+
+def _remove(folder: Path, name: str) -> None:
+    """Remove a chip and what lies beside it."""
+    for side in SIDES:
+        for file in (folder / side).glob(f"{name}.*"):
+            file.unlink()
+
+
+def _total(records: Sequence[ChipRecord], side: str) -> BandStats:
+    """Statistics of all chips together."""
+    stats: list[BandStats] = [getattr(record, side) for record in records]
+    return reduce(BandStats.merge, stats)
+
+
+def _statistics(
+    job: Job,
+    records: Sequence[ChipRecord],
+    samples: tuple[NDArray[Any], NDArray[Any]],
+    train: NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Describe the values of the training chips, band by band; of classes, count them."""
+    trained = [record for record, is_train in zip(records, train, strict=True) if is_train]
+    if not trained:
+        return {}
+    described: dict[str, Any] = {"chips": len(trained), "pixels_sampled": job.sample * len(trained)}
+    for name, side, sample in (("input", "x", samples[0]), ("additional", "y", samples[1])):
+        total = _total(trained, side)
+        pooled = np.moveaxis(sample[train], 1, 0).reshape(sample.shape[1], -1)
+        ends = np.percentile(pooled, PERCENTILES, axis=1).T
+        described[name] = [
+            {
+                "min": float(total.low[band]),
+                "max": float(total.high[band]),
+                "mean": float(total.mean[band]),
+                "sd": float(total.sd[band]),
+                "percentiles": dict(zip(map(str, PERCENTILES), ends[band].tolist(), strict=True)),
+            }
+            for band in range(len(ends))
+        ]
+        described[name][0]["count"] = total.count
+    if job.y.info.categorical:
+        census: Counter[int] = Counter()
+        for record in trained:
+            census.update(record.census)
+        described["census"] = {str(value): census[value] for value in sorted(census)}
+    return described

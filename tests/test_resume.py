@@ -1,0 +1,230 @@
+"""An export is whole or not there; an interrupted one goes on; who cuts does not matter."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+from rasters import seen_from
+
+from geo_p2p.chips import cut, export_chips, plan, workers
+from geo_p2p.errors import ChipError, RasterError
+from geo_p2p.raster import Frame
+
+MakeRaster = Callable[..., Path]
+
+HERE = Frame(96, 192, Affine(2, 0, 500_000, 0, -2, 5_300_000), CRS.from_epsg(32633))
+THERE = seen_from(HERE, CRS.from_epsg(3035), 1.5)
+SETTINGS = {"tile_size": 32, "stride": 16, "min_valid": 0.3, "val_pct": 20}
+GROUPS = 8
+
+
+class Interrupted(BaseException):
+    """Stands for a KeyboardInterrupt, which pytest would take for its own."""
+
+
+@pytest.fixture
+def pair(make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A raster and one to be warped onto it, cut in eight groups."""
+    monkeypatch.setattr(plan, "SPAN", 64)
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(0, 256, (2, *f.shape), dtype="uint8") for f in (HERE, THERE))
+    made = (make_raster(v, crs=f.crs, transform=f.transform) for v, f in ((x, HERE), (y, THERE)))
+    first, second = made
+    return first, second
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def broken_off(monkeypatch: pytest.MonkeyPatch, after: int, error: BaseException) -> list[int]:
+    """Let the export fail before it cuts more than so many groups; returns those it cuts."""
+    cut_now: list[int] = []
+
+    def count(job: plan.Job, group: plan.Group) -> int:
+        if len(cut_now) == after:
+            raise error
+        cut_now.append(group.number)
+        return cut.cut_group(job, group)
+
+    monkeypatch.setattr(workers, "cut_group", count)
+    return cut_now
+
+
+def test_an_interrupted_export_goes_on_and_gives_the_same_bytes(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = contents(export_chips(*pair, tmp_path / "whole", **SETTINGS))
+    with monkeypatch.context() as patch:
+        first = broken_off(patch, 3, Interrupted())
+        with pytest.raises(Interrupted):
+            export_chips(*pair, tmp_path / "chips", **SETTINGS)
+    assert not (tmp_path / "chips").exists()
+    half = sorted((tmp_path / "chips.parts" / "chips" / "images").glob("*.tif"))[-1]
+    half.write_bytes(half.read_bytes()[:100])  # of a group that was being written
+    (tmp_path / "chips.parts" / f"group_{first[-1]:06d}.json").unlink()
+    with monkeypatch.context() as patch:
+        later = broken_off(patch, GROUPS, Interrupted())
+        told: list[tuple[int, int]] = []
+        export_chips(
+            *pair, tmp_path / "chips", **SETTINGS, progress=lambda *steps: told.append(steps)
+        )
+    assert len(first) == 3
+    assert sorted(first[:2] + later) == list(range(GROUPS))
+    assert 0 < told[0][0] < told[-1][0] == told[-1][1]
+    assert contents(tmp_path / "chips") == whole
+    assert {item.name for item in tmp_path.iterdir()} == {"chips", "whole"}
+
+
+def test_two_processes_give_the_same_bytes_as_one(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    one = contents(export_chips(*pair, tmp_path / "one", **SETTINGS))
+    two = contents(export_chips(*pair, tmp_path / "two", **SETTINGS, workers=2))
+    assert one == two
+
+
+def test_a_worker_s_refusal_is_the_export_s(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.tif"
+    damaged.write_bytes(pair[0].read_bytes())
+    size = damaged.stat().st_size
+    os.truncate(damaged, size * 2 // 3)
+    with pytest.raises(RasterError, match=r"damaged\.tif: cannot be read") as caught:
+        export_chips(damaged, pair[1], tmp_path / "chips", **SETTINGS, workers=2)
+    assert "\n" not in str(caught.value)
+    assert [item.name for item in tmp_path.iterdir()] == ["damaged.tif"]
+
+
+def test_a_dask_cluster_gives_the_same_bytes_too(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    one = contents(export_chips(*pair, tmp_path / "one", **SETTINGS))
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False}
+    with distributed.LocalCluster(**options, dashboard_address=None, protocol="tcp") as cluster:
+        address = cluster.scheduler_address
+        two = export_chips(*pair, tmp_path / "two", **SETTINGS, scheduler=address)
+    assert contents(two) == one
+
+
+def test_without_a_scheduler_there_it_says_how_to_start_one(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(workers, "PATIENCE", "1s")
+    with pytest.raises(ChipError, match="no Dask scheduler answers"):
+        export_chips(*pair, tmp_path / "chips", **SETTINGS, scheduler="tcp://127.0.0.1:9")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change", [{"min_valid": 0.9}, {"seed": 7}, {"stride": 32}])
+def test_what_another_plan_has_left_is_cut_anew(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict
+) -> None:
+    with monkeypatch.context() as patch:
+        broken_off(patch, 3, Interrupted())
+        with pytest.raises(Interrupted):
+            export_chips(*pair, tmp_path / "chips", **SETTINGS)
+    settings = {**SETTINGS, **change}
+    right = contents(export_chips(*pair, tmp_path / "right", **settings))
+    assert contents(export_chips(*pair, tmp_path / "chips", **settings)) == right
+
+
+def test_a_raster_that_has_changed_is_cut_anew(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        broken_off(patch, 3, Interrupted())
+        with pytest.raises(Interrupted):
+            export_chips(*pair, tmp_path / "chips", **SETTINGS)
+    os.utime(pair[0], ns=(1, 1))
+    cut_now = broken_off(monkeypatch, GROUPS, Interrupted())
+    export_chips(*pair, tmp_path / "chips", **SETTINGS)
+    assert sorted(cut_now) == list(range(GROUPS))
+
+
+def test_a_full_disk_is_one_line_and_what_is_cut_stays(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = contents(export_chips(*pair, tmp_path / "whole", **SETTINGS))
+    full = OSError(28, "No space left on device")
+    with monkeypatch.context() as patch:
+        broken_off(patch, 0, full)
+        with pytest.raises(ChipError, match="No space left on device") as caught:
+            export_chips(*pair, tmp_path / "chips", **SETTINGS)
+    assert "check the folder" in str(caught.value)
+    assert {item.name for item in tmp_path.iterdir()} == {"whole"}  # there is nothing to keep
+    with monkeypatch.context() as patch:
+        broken_off(patch, 2, full)
+        with pytest.raises(ChipError, match=r"what is cut lies in chips\.parts") as caught:
+            export_chips(*pair, tmp_path / "chips", **SETTINGS)
+    assert "\n" not in str(caught.value)
+    assert {item.name for item in tmp_path.iterdir()} == {"whole", "chips.parts"}
+    assert contents(export_chips(*pair, tmp_path / "chips", **SETTINGS)) == whole
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_former_one_there(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = export_chips(*pair, tmp_path / "chips", **SETTINGS)
+    before = contents(folder)
+    move = Path.replace
+
+    def jammed(self: Path, target: Path) -> Path:
+        if self.parent.name == "chips.parts" and self.name == "chips":
+            raise OSError(16, "Device or resource busy")
+        return move(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", jammed)
+        with pytest.raises(ChipError, match="Device or resource busy"):
+            export_chips(*pair, folder, overwrite=True, **SETTINGS, seed=3)
+    assert contents(folder) == before
+    export_chips(*pair, folder, overwrite=True, **SETTINGS, seed=3)
+    assert json.loads((folder / "geo_p2p.json").read_text())["settings"]["seed"] == 3
+    assert [item.name for item in tmp_path.iterdir()] == ["chips"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_an_earlier_crash_left_does_not_get_in_the_way(
+    pair: tuple[Path, Path], tmp_path: Path, overwrite: bool
+) -> None:
+    if overwrite:
+        export_chips(*pair, tmp_path / "chips", **SETTINGS)
+    former = tmp_path / ".chips.former" / "images"
+    former.mkdir(parents=True)
+    (former / "old.tif").touch()
+    # All but its last step: the chips have been published, the plan is still there.
+    job = json.dumps({"settings": "of another time"})
+    (tmp_path / "chips.parts").mkdir()
+    (tmp_path / "chips.parts" / "plan.json").write_text(job)
+    export_chips(*pair, tmp_path / "chips", overwrite=overwrite, **SETTINGS)
+    assert [item.name for item in tmp_path.iterdir()] == ["chips"]
+    assert not (tmp_path / "chips" / "images" / "old.tif").exists()
+
+
+def test_parts_of_a_published_export_are_not_taken_for_chips(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = contents(export_chips(*pair, tmp_path / "right", **SETTINGS))
+    monkeypatch.setattr("shutil.rmtree", lambda *args, **options: None)
+    export_chips(*pair, tmp_path / "chips", **SETTINGS)
+    monkeypatch.undo()
+    monkeypatch.setattr(plan, "SPAN", 64)
+    assert (tmp_path / "chips.parts" / "plan.json").exists()
+    again = export_chips(*pair, tmp_path / "chips", overwrite=True, **SETTINGS)
+    assert contents(again) == right
+
+
+def test_a_folder_of_parts_with_something_else_in_it_is_left_alone(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    mine = tmp_path / "chips.parts" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("years of work")
+    with pytest.raises(ChipError, match=r"holds mine\.txt, which is not of an export"):
+        export_chips(*pair, tmp_path / "chips", **SETTINGS)
+    assert mine.read_text() == "years of work"
+    assert [path.name for path in tmp_path.iterdir()] == ["chips.parts"]
