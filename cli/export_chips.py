@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
-from geo_p2p.chips import ChipFolder, ExportConfig
+from geo_p2p.chips import ChipFolder, ExportConfig, Outlook, foresee_chips
 from geo_p2p.chips import export_chips as cut
+from geo_p2p.chips.settings import EDGES
 from geo_p2p.chips.split import METHODS
-from geo_p2p.raster import RESAMPLINGS
+from geo_p2p.raster import FORMATS, RESAMPLINGS
 
 from . import options, output
 
@@ -32,6 +33,20 @@ from . import options, output
     help="From one chip to the next, px.",
 )
 @click.option(
+    "--edges",
+    type=click.Choice(EDGES),
+    default=ExportConfig.edges,
+    show_default=True,
+    help="cover: the last chips are shifted back; lattice: whole strides only.",
+)
+@click.option(
+    "--rotation-angle",
+    type=click.FloatRange(0, 360, max_open=True),
+    default=ExportConfig.rotation_angle,
+    show_default=True,
+    help="Cut every place again at this angle, twice it, ... up to a full turn, degrees.",
+)
+@click.option(
     "--mask",
     metavar="FILE",
     default=ExportConfig.mask,
@@ -50,6 +65,21 @@ from . import options, output
     default=ExportConfig.resampling,
     show_default=True,
     help="How ADDITIONAL is warped; auto: by what it holds and how fine it is.",
+)
+@click.option(
+    "--format",
+    "image_format",
+    type=click.Choice(tuple(FORMATS)),
+    default=ExportConfig.image_format,
+    show_default=True,
+    help="Of the chips; JPEG only for 8 bits that are no classes.",
+)
+@click.option(
+    "--start-index",
+    type=click.IntRange(min=0),
+    default=ExportConfig.start_index,
+    show_default=True,
+    help="Number of the first chip.",
 )
 @click.option(
     "--split",
@@ -83,19 +113,58 @@ from . import options, output
 @click.option(
     "--additional-bidx", type=options.BandNumbers(), help="Bands of ADDITIONAL, from 1: 1,2,3."
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes to cut with.",
+)
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Cut on the Dask cluster of this scheduler instead."
+)
+@click.option("--dry-run", is_flag=True, help="Tell what would be cut, and cut nothing.")
 @options.overwrite
 @options.json
 def export_chips(
-    input: str, additional: str, out_dir: Path, overwrite: bool, as_json: bool, **settings: Any
+    input: str,
+    additional: str,
+    out_dir: Path,
+    dry_run: bool,
+    as_json: bool,
+    overwrite: bool,
+    workers: int,
+    scheduler: str | None,
+    **settings: Any,
 ) -> None:
     """Cut INPUT and ADDITIONAL, two rasters of one place, into paired chips in OUT_DIR.
 
     ADDITIONAL is warped onto the pixels of INPUT; the two may differ in CRS, pixel size, extent
     and data type. OUT_DIR has the layout of ArcGIS Pro's Export Tiles.
     """
+    if dry_run:
+        show_outlook(foresee_chips(input, additional, **settings), as_json)
+        return
+    how: dict[str, Any] = {"overwrite": overwrite, "workers": workers, "scheduler": scheduler}
     with output.progress("Cutting") as report:
-        path = cut(input, additional, out_dir, overwrite=overwrite, progress=report, **settings)
+        path = cut(input, additional, out_dir, progress=report, **how, **settings)
     output.show(export_record(ChipFolder.open(path)), as_json=as_json)
+
+
+def show_outlook(outlook: Outlook, as_json: bool) -> None:
+    """Print what an export would make; for people, with a picture of the ground."""
+    record = {
+        "tiles": outlook.tiles,
+        "chips": outlook.chips,
+        "bytes": outlook.size,
+        "split": str(outlook.split),
+        "train": outlook.split.count("train"),
+        "val": outlook.split.count("val"),
+    }
+    output.show(record, as_json=as_json)
+    if not as_json:
+        click.echo(f"\n{outlook.picture}\n")
+        click.echo("o training   # validation   - left out in between   . not cut")
 
 
 def export_record(folder: ChipFolder) -> dict[str, object]:

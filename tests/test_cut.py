@@ -241,7 +241,7 @@ def test_a_picture_says_what_and_where_it_is(
         ("JPEG", 1, "uint16", "uint16 does not fit into JPEG"),
         ("PNG", 1, "float32", "float32 does not fit into PNG"),
         ("JPEG", 2, "uint8", "2 bands do not fit into JPEG"),
-        ("PNG", 4, "uint8", "4 bands do not fit into PNG"),
+        ("PNG", 5, "uint8", "5 bands do not fit into PNG"),
     ],
 )
 def test_a_format_that_would_lose_values_is_refused(

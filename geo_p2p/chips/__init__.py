@@ -3,7 +3,17 @@
 from geo_p2p.chips.chip import Chip
 from geo_p2p.chips.export import export_chips
 from geo_p2p.chips.folder import ChipFolder
+from geo_p2p.chips.outlook import Outlook, foresee_chips
 from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.chips.split import Split, split_territory
 
-__all__ = ["Chip", "ChipFolder", "ExportConfig", "Split", "export_chips", "split_territory"]
+__all__ = [
+    "Chip",
+    "ChipFolder",
+    "ExportConfig",
+    "Outlook",
+    "Split",
+    "export_chips",
+    "foresee_chips",
+    "split_territory",
+]

@@ -18,7 +18,7 @@ from geo_p2p.chips.workers import cut_groups
 from geo_p2p.errors import ChipError, GeoP2PError
 from geo_p2p.raster import RasterSource, require_encodable
 
-__all__ = ["ExportConfig", "export_chips"]
+__all__ = ["export_chips", "job_of"]
 
 Progress = Callable[[int, int], None]
 
@@ -74,7 +74,7 @@ def export_chips(
     config = ExportConfig(**settings)
     folder = Path(out_dir)
     _make_room(folder, overwrite)
-    job = _job(src, additional, config, folder)
+    job = job_of(src, additional, config, folder)
     with _parts(job, folder):
         _cut(job, workers, scheduler, progress or (lambda done, total: None))
         split = finish(job)
@@ -83,13 +83,16 @@ def export_chips(
     return folder
 
 
-def _job(
+def job_of(
     src: str | Path | Iterable[str | Path],
     additional: str | Path | Iterable[str | Path],
     config: ExportConfig,
     folder: Path,
 ) -> Job:
-    """Open both rasters and plan what is to be cut of them."""
+    """Open both rasters and plan what is to be cut of them; refuse what cannot be.
+
+    See `export_chips` for arguments and errors.
+    """
     x = RasterSource(src, config.bidx)
     y = RasterSource(additional, config.additional_bidx, like=x.frame, resampling=config.resampling)
     for source in (x, y):

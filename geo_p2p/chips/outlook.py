@@ -1,0 +1,107 @@
+"""What an export would make, without making it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo_p2p.chips.export import job_of
+from geo_p2p.chips.plan import Job, Tile
+from geo_p2p.chips.settings import ExportConfig
+from geo_p2p.chips.split import Split, split_territory
+
+__all__ = ["Outlook", "foresee_chips"]
+
+PROBES = 48
+"""Tiles that are looked at to tell how many would pass."""
+
+COLUMNS, LINES = 64, 24
+"""Most characters a picture is wide and high; a character is twice as high as it is wide."""
+
+MARKS = {"train": "o", "val": "#", "": "-"}
+"""Characters of training and validation ground, and of what lies between them."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What an export would make.
+
+    Parameters
+    ----------
+    tiles : places to cut, inside the area of interest.
+    chips : about how many of their chips would pass, judged by a sample of them.
+    size : about how many bytes all images would take before compression.
+    split : how all of them would be split.
+    picture : the raster in characters: o training, # validation, - in between, . not cut.
+    """
+
+    tiles: int
+    chips: int
+    size: int
+    split: Split
+    picture: str
+
+
+def foresee_chips(
+    src: str | Path | Iterable[str | Path],
+    additional: str | Path | Iterable[str | Path],
+    **settings: Any,
+) -> Outlook:
+    """Foresee what `export_chips` would make of the same rasters and settings.
+
+    A few tiles are read; nothing is written.
+
+    Raises
+    ------
+    RasterError, AlignmentError, ChipError, GridError
+        As `export_chips`, for settings and rasters that it would refuse.
+    """
+    job = job_of(src, additional, ExportConfig(**settings), Path())
+    config = job.config
+    tiles = [tile for group in job.groups for tile in group.tiles]
+    chips = round(_passing(job, tiles) * len(tiles)) * len(config.angles)
+    split = split_territory(
+        [tile.window for tile in tiles],
+        config.tile_size,
+        method=config.split,
+        val_pct=config.val_pct,
+        buffer=config.buffer,
+        seed=config.seed,
+    )
+    pixel = sum(s.info.count * np.dtype(s.info.dtype).itemsize for s in (job.x, job.y))
+    size = chips * config.tile_size**2 * pixel
+    return Outlook(len(tiles), chips, size, split, _picture(job, tiles, split))
+
+
+def _passing(job: Job, tiles: Sequence[Tile]) -> float:
+    """Share of tiles that are valid enough, 0-1, by a sample spread over all of them."""
+    chosen = np.unique(np.linspace(0, len(tiles) - 1, min(PROBES, len(tiles))).astype(int))
+    passed = []
+    for tile in (tiles[i] for i in chosen):
+        (_, x), (_, y) = job.x.read(tile.window), job.y.read(tile.window)
+        share = (x & y).sum() / job.config.tile_size**2
+        passed.append(share > 0 and share >= job.config.min_valid)
+    return float(np.mean(passed))
+
+
+def _picture(job: Job, tiles: Sequence[Tile], split: Split) -> str:
+    """Draw the raster in characters, each the part of the tiles that holds its centre."""
+    height, width = job.x.frame.shape
+    step = max(width / COLUMNS, height / LINES / 2, 1)  # px a character is wide
+    rows, cols = max(1, round(height / step / 2)), max(1, round(width / step))
+    canvas: NDArray[np.str_] = np.full((rows, cols), ".")
+    ys, xs = (np.arange(rows) + 0.5) * height / rows, (np.arange(cols) + 0.5) * width / cols
+    # What is validation ground shall be seen, however little it is.
+    for part in ("train", "", "val"):
+        for tile, its in zip(tiles, split.parts, strict=True):
+            if its == part:
+                (top, bottom), (left, right) = tile.window.toranges()
+                down, across = (
+                    np.searchsorted(ys, (top, bottom)),
+                    np.searchsorted(xs, (left, right)),
+                )
+                canvas[slice(*down), slice(*across)] = MARKS[part]
+    return "\n".join("".join(row) for row in canvas)
