@@ -15,7 +15,8 @@ from PIL import Image
 from rasterio.crs import CRS
 
 from geo_p2p.chips import ChipFolder, ExportConfig, export_chips
-from geo_p2p.chips.plan import Group, Job
+from geo_p2p.chips.chip import Scene
+from geo_p2p.chips.plan import Job, hull_of
 from geo_p2p.errors import ChipError, RasterError
 from geo_p2p.raster import Bands, Frame, RasterSource
 
@@ -74,20 +75,24 @@ def test_groups_hold_every_tile_once_and_read_only_the_raster(
 ) -> None:
     config = ExportConfig(tile_size=size, stride=min(stride, size), edges=edges)
     source = Nowhere(height, width)
-    job = Job(source, source, config, None, Path())
-    tiles = [tile for group in job.groups for tile in group.tiles]
+    job = Job((Scene("", source, source),), (None,), config, Path())
+    tiles = [tile for group in job.groups for tile in job.tiles_of(group)]
     assert (
-        sorted(tile.index for tile in tiles) == list(range(len(job.grid))) == list(range(job.tiles))
+        sorted(tile.index for tile in tiles)
+        == list(range(len(job.grids[0])))
+        == list(range(job.tiles))
     )
     assert {tile.index: tile.window for tile in tiles} == {
-        index: tile.window for index, tile in enumerate(job.grid)
+        index: tile.window for index, tile in enumerate(job.grids[0])
     }
     covered = np.zeros((height, width), bool)
     for group in job.groups:
-        (top, bottom), (left, right) = group.window.toranges()
+        own = list(job.tiles_of(group))
+        assert len(own) == group.count
+        (top, bottom), (left, right) = hull_of(own).toranges()
         assert 0 <= top < bottom <= height
         assert 0 <= left < right <= width
-        for tile in group.tiles:
+        for tile in own:
             covered[tile.window.toslices()] = True
     if edges == "cover":
         assert covered.all()
@@ -99,11 +104,11 @@ def test_groups_hold_every_tile_once_and_read_only_the_raster(
 
 def test_what_is_read_at_once_is_bounded_and_hardly_read_twice() -> None:
     source = Nowhere(20_000, 30_000)
-    job = Job(source, source, ExportConfig(), None, Path())
-    areas = [group.window.height * group.window.width for group in job.groups]
+    job = Job((Scene("", source, source),), (None,), ExportConfig(), Path())
+    reads = [hull_of(list(job.tiles_of(group))) for group in job.groups]
+    areas = [read.height * read.width for read in reads]
     assert max(areas) <= 2048**2
     assert sum(areas) < 1.2 * 20_000 * 30_000
-    assert isinstance(job.groups[0], Group)
 
 
 def test_whole_strides_only_leave_the_rest(place: MakeRaster, tmp_path: Path) -> None:

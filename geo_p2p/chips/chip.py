@@ -11,7 +11,7 @@ from rasterio.windows import Window
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.raster import Bands, Frame
 
-__all__ = ["Chip", "ChipRecord", "Source"]
+__all__ = ["Chip", "ChipRecord", "Scene", "Source"]
 
 
 class Source(Protocol):
@@ -52,6 +52,21 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Scene:
+    """Two sources on one lattice, to cut pairs from.
+
+    Parameters
+    ----------
+    name : unique among its fellows.
+    x, y : the input, and the additional raster on its lattice.
+    """
+
+    name: str
+    x: Source
+    y: Source
+
+
+@dataclass(frozen=True)
 class Chip:
     """A pair of images of one place, exported or cut on the fly.
 
@@ -78,7 +93,8 @@ class ChipRecord:
     Parameters
     ----------
     name : unique in its set.
-    window : px of the input raster, before the chip is turned.
+    scene : name of the scene it was cut from.
+    window : px of the scene's input raster, before the chip is turned.
     angle : degrees it is turned by, counter-clockwise.
     valid : share of pixels valid in both rasters, 0-1.
     x, y : statistics of either side over its own valid pixels.
@@ -86,6 +102,7 @@ class ChipRecord:
     """
 
     name: str
+    scene: str
     window: Window
     angle: float
     valid: float
@@ -94,7 +111,7 @@ class ChipRecord:
     census: Mapping[int, int] = field(default_factory=dict)
 
     def frame(self, lattice: Frame) -> Frame:
-        """Where the chip is, by the lattice of its input raster."""
+        """Where the chip is, by the lattice of its scene."""
         place = lattice.crop(self.window)
         return place.rotated(self.angle) if self.angle else place
 
@@ -102,6 +119,7 @@ class ChipRecord:
         """Plain data for JSON."""
         return {
             "name": self.name,
+            "scene": self.scene,
             "window": list(self.window.flatten()),
             "angle": self.angle,
             "valid": self.valid,
@@ -115,6 +133,7 @@ class ChipRecord:
         """Read what `to_json` gave."""
         return cls(
             name=plain["name"],
+            scene=plain["scene"],
             window=Window(*plain["window"]),
             angle=plain["angle"],
             valid=plain["valid"],

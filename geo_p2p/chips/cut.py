@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geo_p2p.chips.chip import Chip, ChipRecord
-from geo_p2p.chips.plan import Group, Job, Tile
+from geo_p2p.chips.chip import Chip, ChipRecord, Scene
+from geo_p2p.chips.plan import Group, Job, Tile, hull_of
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.errors import AlignmentError
 from geo_p2p.grid import overlap_of
@@ -82,7 +82,9 @@ def cut_group(job: Job, group: Group) -> int:
     OSError
         If the chips cannot be written.
     """
-    seen, records, samples = 0, [], ([], [])  # type: ignore[var-annotated]
+    seen, scene = 0, job.scenes[group.scene].name
+    records: list[ChipRecord] = []
+    samples: tuple[list[NDArray[Any]], list[NDArray[Any]]] = ([], [])
     for chip, images, window, angle in _chips(job, group):
         seen += 1
         share = float(chip.valid.mean())
@@ -90,28 +92,29 @@ def cut_group(job: Job, group: Group) -> int:
             continue
         _write(job, chip, images)
         x, y = (BandStats.of(*image) for image in images)
-        records.append(ChipRecord(chip.name, window, angle, share, x, y, _census(job, images[1])))
+        census = _census(job, images[1])
+        records.append(ChipRecord(chip.name, scene, window, angle, share, x, y, census))
         for side, image in zip(samples, images, strict=True):
             side.append(_sampled(*image, job.sample))
     _save(job.folder, group, seen, records, samples)
-    return len(group.tiles)
+    return group.count
 
 
 def _chips(job: Job, group: Group) -> Iterator[tuple[Chip, tuple[Image, Image], Window, float]]:
     """Read the chips of a group: the pair, what either side holds, its window and its angle."""
-    whole = group.window
-    both = job.x.read(whole), job.y.read(whole)
+    scene, tiles = job.scenes[group.scene], list(job.tiles_of(group))
+    whole = hull_of(tiles)
+    both = scene.x.read(whole), scene.y.read(whole)
     angles = job.config.angles
-    for tile in group.tiles:
+    for tile in tiles:
         for turn, angle in enumerate(angles):
             name = f"{job.config.start_index + tile.index * len(angles) + turn:012d}"
-            frame = job.x.frame.crop(tile.window)
+            frame = scene.x.frame.crop(tile.window)
             if angle:
                 frame = frame.rotated(angle)
-                images = _turned(job, frame)
+                images = _turned(scene, frame)
             else:
-                x, y = (_part(image, whole, tile) for image in both)
-                images = x, y
+                images = _part(both[0], whole, tile), _part(both[1], whole, tile)
             if images is not None:
                 padded = _padded(images[0], job), _padded(images[1], job)
                 valid = padded[0][1] & padded[1][1]
@@ -132,13 +135,13 @@ def _part(image: Image, whole: Window, tile: Tile) -> Image:
     return np.ascontiguousarray(values[:, *at]), valid[at]
 
 
-def _turned(job: Job, frame: Frame) -> tuple[Image, Image] | None:
+def _turned(scene: Scene, frame: Frame) -> tuple[Image, Image] | None:
     """Read a chip that is turned, from either raster itself: no second interpolation.
 
     None where one of them shares no ground with it.
     """
     try:
-        return job.x.warped(frame).read(), job.y.warped(frame).read()
+        return scene.x.warped(frame).read(), scene.y.warped(frame).read()
     except AlignmentError:
         return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geo_p2p.chips.area import read_area
+from geo_p2p.chips.chip import Scene
 from geo_p2p.chips.cut import SIDES, group_file
 from geo_p2p.chips.finish import finish
 from geo_p2p.chips.folder import foreign_files, is_chip_folder
@@ -99,11 +100,13 @@ def job_of(
         require_encodable(config.image_format, source.info, source.name)
     area = None if config.mask is None else read_area(config.mask, x.frame)
     place = folder.resolve()
-    job = Job(x, y, config, area, place.with_name(f"{place.name}.parts"))
+    parts = place.with_name(f"{place.name}.parts")
+    job = Job((Scene(Path(x.paths[0]).stem, x, y),), (area,), config, parts)
     if not job.groups:
+        total = sum(len(grid) for grid in job.grids)
         raise ChipError(
-            f"{config.mask}: none of the {len(job.grid)} chips of {config.tile_size} px lies "
-            "wholly inside the area of interest; take smaller chips or a larger area"
+            f"{config.mask}: none of the {total} chips of {config.tile_size} px lies wholly inside "
+            "the area of interest; take smaller chips or a larger area"
         )
     return job
 
@@ -187,7 +190,7 @@ def _require_ours(folder: Path) -> None:
 def _cut(job: Job, workers: int, scheduler: str | None, tell: Progress) -> None:
     """Cut the groups that are not cut yet."""
     todo = [group for group in job.groups if not group_file(job.folder, group).exists()]
-    done, total = job.tiles - sum(len(group.tiles) for group in todo), job.tiles
+    done, total = job.tiles - sum(group.count for group in todo), job.tiles
     tell(done, total)
     for tiles in cut_groups(job, todo, workers, scheduler):
         done += tiles

@@ -23,7 +23,7 @@ DECIMALS = 8
 
 
 def feature_collection(
-    records: Sequence[ChipRecord], parts: Mapping[str, str], frame: Frame
+    records: Sequence[ChipRecord], parts: Mapping[str, str], frames: Mapping[str, Frame]
 ) -> dict[str, Any]:
     """Describe chips as a GeoJSON FeatureCollection.
 
@@ -31,16 +31,19 @@ def feature_collection(
     ----------
     records : the chips.
     parts : "train" or "val", by name.
-    frame : of the input raster.
+    frames : lattice of each scene.
     """
     return {
         "type": "FeatureCollection",
         "features": [
             {
                 "type": "Feature",
-                "geometry": json.loads(shapely.to_geojson(outline(record.frame(frame)))),
+                "geometry": json.loads(
+                    shapely.to_geojson(outline(record.frame(frames[record.scene])))
+                ),
                 "properties": {
                     "name": record.name,
+                    "scene": record.scene,
                     "split": parts[record.name],
                     "valid": round(record.valid, 4),
                     "angle": record.angle,

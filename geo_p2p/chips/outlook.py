@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from geo_p2p.chips.export import job_of
 from geo_p2p.chips.plan import Job, Tile
 from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.chips.split import Split, split_territory
+from geo_p2p.raster import Frame
 
 __all__ = ["Outlook", "foresee_chips"]
 
@@ -61,10 +63,10 @@ def foresee_chips(
     """
     job = job_of(src, additional, ExportConfig(**settings), Path())
     config = job.config
-    tiles = [tile for group in job.groups for tile in group.tiles]
+    tiles = [(group.scene, tile) for group in job.groups for tile in job.tiles_of(group)]
     chips = round(_passing(job, tiles) * len(tiles)) * len(config.angles)
     split = split_territory(
-        [tile.window for tile in tiles],
+        [tile.window for _, tile in tiles],
         config.tile_size,
         method=config.split,
         val_pct=config.val_pct,
@@ -76,32 +78,43 @@ def foresee_chips(
     return Outlook(len(tiles), chips, size, split, _picture(job, tiles, split))
 
 
-def _passing(job: Job, tiles: Sequence[Tile]) -> float:
+def _passing(job: Job, tiles: Sequence[tuple[int, Tile]]) -> float:
     """Share of tiles that are valid enough, 0-1, by a sample spread over all of them."""
     chosen = np.unique(np.linspace(0, len(tiles) - 1, min(PROBES, len(tiles))).astype(int))
     passed = []
-    for tile in (tiles[i] for i in chosen):
-        (_, x), (_, y) = job.x.read(tile.window), job.y.read(tile.window)
+    for scene, tile in (tiles[i] for i in chosen):
+        pair = job.scenes[scene]
+        (_, x), (_, y) = pair.x.read(tile.window), pair.y.read(tile.window)
         share = (x & y).sum() / job.config.tile_size**2
         passed.append(share > 0 and share >= job.config.min_valid)
     return float(np.mean(passed))
 
 
-def _picture(job: Job, tiles: Sequence[Tile], split: Split) -> str:
-    """Draw the raster in characters, each the part of the tiles that holds its centre."""
-    height, width = job.x.frame.shape
+def _picture(job: Job, tiles: Sequence[tuple[int, Tile]], split: Split) -> str:
+    """Draw every scene, one below the other."""
+    drawn = []
+    for number, scene in enumerate(job.scenes):
+        here = [
+            (tile.window, part)
+            for (of, tile), part in zip(tiles, split.parts, strict=True)
+            if of == number
+        ]
+        drawn.append(_drawn(scene.x.frame, here))
+    return "\n\n".join(drawn)
+
+
+def _drawn(frame: Frame, tiles: Sequence[tuple[Window, str]]) -> str:
+    """Draw a raster in characters, each the part of the tiles that holds its centre."""
+    height, width = frame.shape
     step = max(width / COLUMNS, height / LINES / 2, 1)  # px a character is wide
     rows, cols = max(1, round(height / step / 2)), max(1, round(width / step))
     canvas: NDArray[np.str_] = np.full((rows, cols), ".")
     ys, xs = (np.arange(rows) + 0.5) * height / rows, (np.arange(cols) + 0.5) * width / cols
     # What is validation ground shall be seen, however little it is.
-    for part in ("train", "", "val"):
-        for tile, its in zip(tiles, split.parts, strict=True):
-            if its == part:
-                (top, bottom), (left, right) = tile.window.toranges()
-                down, across = (
-                    np.searchsorted(ys, (top, bottom)),
-                    np.searchsorted(xs, (left, right)),
-                )
-                canvas[slice(*down), slice(*across)] = MARKS[part]
+    for wanted in ("train", "", "val"):
+        for window, part in tiles:
+            if part == wanted:
+                down, across = window.toranges()
+                within = slice(*np.searchsorted(ys, down)), slice(*np.searchsorted(xs, across))
+                canvas[within] = MARKS[part]
     return "\n".join("".join(row) for row in canvas)

@@ -11,7 +11,7 @@ from geo_p2p.chips.chip import ChipRecord, Source
 from geo_p2p.chips.outline import feature_collection
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.split import Split
-from geo_p2p.raster import Bands
+from geo_p2p.raster import Bands, Frame
 from geo_p2p.version import versions
 
 __all__ = ["FORMAT", "GEOJSON", "OWN", "bands_of", "write_own_files"]
@@ -50,7 +50,7 @@ def write_own_files(
         "additional": {**_describe(job.y), "resampling": job.y.method},
         "crs": frame.crs.to_wkt(),
         "pixel_size": frame.res,
-        "lattice": {"shape": frame.shape, "transform": list(frame.transform[:6])},
+        "scenes": {name: _lattice(frame) for name, frame in job.frames.items()},
         "split": {
             "summary": str(split),
             "method": split.method,
@@ -66,12 +66,20 @@ def write_own_files(
         "versions": versions(),
     }
     _write_json(folder / OWN, document, indent=2)
-    _write_json(folder / GEOJSON, feature_collection(records, parts, frame))
+    _write_json(folder / GEOJSON, feature_collection(records, parts, job.frames))
 
 
 def _write_json(path: Path, document: Mapping[str, Any], indent: int | None = None) -> None:
     text = json.dumps(document, indent=indent, allow_nan=False)
     path.write_text(text, encoding="utf-8", newline="")
+
+
+def _lattice(frame: Frame) -> dict[str, Any]:
+    return {
+        "shape": frame.shape,
+        "transform": list(frame.transform[:6]),
+        "crs": frame.crs.to_wkt(),
+    }
 
 
 def _describe(source: Source) -> dict[str, Any]:

@@ -6,9 +6,10 @@ depend on nothing but the plan, whoever runs them and in whatever order.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from typing import Any
 import shapely
 from rasterio.windows import Window
 
-from geo_p2p.chips.chip import Source
+from geo_p2p.chips.chip import Scene, Source
 from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.grid import TileGrid, span_window
+from geo_p2p.raster import Frame
 from geo_p2p.raster.files import stamp_of
 
-__all__ = ["Group", "Job", "Tile"]
+__all__ = ["Group", "Job", "Tile", "hull_of"]
 
 SPAN = 2048
 """Side of what is read at once, px, unless a chip is larger."""
@@ -40,74 +42,103 @@ class Tile:
 
 @dataclass(frozen=True)
 class Group:
-    """Tiles that are read at once."""
+    """A square of tiles that are read at once.
+
+    Parameters
+    ----------
+    number : among the groups of the plan.
+    scene : place of its scene among the scenes.
+    rows, cols : the part of the scene's grid, as half-open ranges.
+    count : how many of its tiles lie inside the area of interest.
+    """
 
     number: int
-    tiles: tuple[Tile, ...]
-
-    @property
-    def window(self) -> Window:
-        """What to read, px of the input raster."""
-        windows = [tile.window for tile in self.tiles]
-        rows = min(w.row_off for w in windows), max(w.row_off + w.height for w in windows)
-        cols = min(w.col_off for w in windows), max(w.col_off + w.width for w in windows)
-        return span_window(rows, cols)
+    scene: int
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+    count: int
 
 
 @dataclass(frozen=True)
 class Job:
-    """Two sources and the settings to cut them by; picklable, so that any process can.
+    """Scenes and the settings to cut them by; picklable, so that any process can.
 
     Parameters
     ----------
-    x, y : input and additional raster, the second on the lattice of the first.
+    scenes : pairs of sources, all of the same bands.
+    areas : area of interest of each scene in the CRS of its input; None for all of it.
     config : settings.
-    area : area of interest in the CRS of the input raster; None for all of it.
     folder : where chips and what is known of them are put until all are cut.
     """
 
-    x: Source
-    y: Source
+    scenes: tuple[Scene, ...]
+    areas: tuple[shapely.Geometry | None, ...]
     config: ExportConfig
-    area: shapely.Geometry | None
     folder: Path
 
+    @property
+    def x(self) -> Source:
+        """The input of the first scene, which stands for all where bands are asked for."""
+        return self.scenes[0].x
+
+    @property
+    def y(self) -> Source:
+        """The additional raster of the first scene."""
+        return self.scenes[0].y
+
     @cached_property
-    def grid(self) -> TileGrid:
-        """The tiles of the input raster."""
-        config = self.config
-        height, width = self.x.frame.shape
-        if config.edges == "lattice":  # what whole strides do not reach is no part of it
-            height, width = (_whole(n, config.tile_size, config.step) for n in (height, width))
-        return TileGrid(height, width, config.tile_size, config.tile_size - config.step)
+    def frames(self) -> dict[str, Frame]:
+        """The lattice of each scene, by its name."""
+        return {scene.name: scene.x.frame for scene in self.scenes}
+
+    @cached_property
+    def grids(self) -> list[TileGrid]:
+        """The tiles of each scene."""
+        config, grids = self.config, []
+        for frame in self.frames.values():
+            height, width = frame.shape
+            if config.edges == "lattice":  # what whole strides do not reach is no part of it
+                height, width = (_whole(n, config.tile_size, config.step) for n in frame.shape)
+            grids.append(TileGrid(height, width, config.tile_size, config.tile_size - config.step))
+        return grids
 
     @cached_property
     def groups(self) -> Sequence[Group]:
         """Groups of the tiles inside the area of interest."""
         side = max(1, (SPAN - self.config.tile_size) // self.config.step + 1)
-        rows, cols = self.grid.rows.count, self.grid.cols.count
         squares = (
-            tuple(self._inside(range(r, min(r + side, rows)), range(c, min(c + side, cols))))
-            for r in range(0, rows, side)
-            for c in range(0, cols, side)
+            Group(0, scene, (r, min(r + side, rows)), (c, min(c + side, cols)), 0)
+            for scene, (rows, cols) in enumerate((g.rows.count, g.cols.count) for g in self.grids)
+            for r, c in itertools.product(range(0, rows, side), range(0, cols, side))
         )
-        return [Group(number, tiles) for number, tiles in enumerate(filter(None, squares))]
+        counted = (replace(square, count=self._count(square)) for square in squares)
+        filled = (group for group in counted if group.count)
+        return [replace(group, number=number) for number, group in enumerate(filled)]
 
-    def _inside(self, rows: range, cols: range) -> Iterator[Tile]:
-        """Tiles of a part of the grid that lie wholly inside the area of interest."""
-        if self.area is not None:
-            shapely.prepare(self.area)
-        for row in rows:
-            for col in cols:
-                window = self.grid.tile(row, col).window
-                polygon = self.x.frame.crop(window).polygon
-                if self.area is None or self.area.covers(polygon):
-                    yield Tile(row * self.grid.cols.count + col, window)
+    def _count(self, group: Group) -> int:
+        if self.areas[group.scene] is not None:
+            return sum(1 for _ in self.tiles_of(group))
+        return (group.rows[1] - group.rows[0]) * (group.cols[1] - group.cols[0])
+
+    def tiles_of(self, group: Group) -> Iterator[Tile]:
+        """The tiles of a group that lie wholly inside the area of interest.
+
+        Made when they are asked for: a raster of 10 Gpx has half a million of them.
+        """
+        grid, area = self.grids[group.scene], self.areas[group.scene]
+        frame = self.scenes[group.scene].x.frame
+        before = sum(len(other) for other in self.grids[: group.scene])
+        if area is not None:
+            shapely.prepare(area)
+        for row, col in itertools.product(range(*group.rows), range(*group.cols)):
+            window = grid.tile(row, col).window
+            if area is None or area.covers(frame.crop(window).polygon):
+                yield Tile(before + row * grid.cols.count + col, window)
 
     @property
     def tiles(self) -> int:
         """How many tiles there are to cut."""
-        return sum(len(group.tiles) for group in self.groups)
+        return sum(group.count for group in self.groups)
 
     @cached_property
     def sample(self) -> int:
@@ -117,13 +148,19 @@ class Job:
     @property
     def recipe(self) -> dict[str, Any]:
         """What decides the bytes of a chip, as JSON gives it back."""
-        area = None if self.area is None else hashlib.sha256(self.area.wkb).hexdigest()
         return {
             "settings": json.loads(json.dumps(self.config.to_json())),
-            "area": area,
-            "input": _identity(self.x),
-            "additional": _identity(self.y),
+            "areas": [area and hashlib.sha256(area.wkb).hexdigest() for area in self.areas],
+            "scenes": [[s.name, _identity(s.x), _identity(s.y)] for s in self.scenes],
         }
+
+
+def hull_of(tiles: Sequence[Tile]) -> Window:
+    """The window around tiles of one scene."""
+    windows = [tile.window for tile in tiles]
+    rows = min(w.row_off for w in windows), max(w.row_off + w.height for w in windows)
+    cols = min(w.col_off for w in windows), max(w.col_off + w.width for w in windows)
+    return span_window(rows, cols)
 
 
 def _whole(length: int, size: int, step: int) -> int:
