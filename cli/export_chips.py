@@ -20,17 +20,17 @@ from . import options, output
 @click.argument("out_dir", type=click.Path(path_type=Path))
 @click.option(
     "--tile-size",
-    type=click.IntRange(min=1),
+    type=options.Sides(),
     default=ExportConfig.tile_size,
     show_default=True,
-    help="Side of a chip, px of INPUT.",
+    help="Side of a chip, px of INPUT; or x and y: 256,128.",
 )
 @click.option(
     "--stride",
-    type=click.IntRange(min=1),
+    type=options.Sides(),
     default=ExportConfig.stride,
     show_default="half a chip",
-    help="From one chip to the next, px.",
+    help="From one chip to the next, px; or x and y.",
 )
 @click.option(
     "--edges",

@@ -36,6 +36,23 @@ class BandNumbers(click.ParamType[tuple[int, ...]]):
         return tuple(int(word) for word in words)
 
 
+class Sides(click.ParamType[int | tuple[int, int]]):
+    """A side, ``256``, or width and height, ``256,128``: an int, or a tuple of two."""
+
+    name = "px"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | tuple[int, int]:
+        """Return the number or the two, or fail with the option's name."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        words = [word.strip() for word in value.split(",")]
+        if len(words) > 2 or not all(re.fullmatch("[1-9][0-9]*", word) for word in words):
+            self.fail(f"{value!r} is neither a side, 256, nor x and y, 256,128", param, ctx)
+        return int(words[0]) if len(words) == 1 else (int(words[0]), int(words[1]))
+
+
 class Bounds(click.ParamType[tuple[float, float, float, float]]):
     """``"left bottom right top"``, spaces or commas between: a tuple of four floats."""
 

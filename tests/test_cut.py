@@ -66,14 +66,15 @@ class Nowhere:
 @given(
     height=st.integers(1, 300),
     width=st.integers(1, 300),
-    size=st.integers(1, 90),
-    stride=st.integers(1, 90),
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    stride=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     edges=st.sampled_from(["cover", "lattice"]),
 )
 def test_groups_hold_every_tile_once_and_read_only_the_raster(
-    height: int, width: int, size: int, stride: int, edges: str
+    height: int, width: int, size: tuple[int, int], stride: tuple[int, int], edges: str
 ) -> None:
-    config = ExportConfig(tile_size=size, stride=min(stride, size), edges=edges)
+    stride = min(stride[0], size[0]), min(stride[1], size[1])
+    config = ExportConfig(tile_size=size, stride=stride, edges=edges)
     source = Nowhere(height, width)
     job = Job((Scene("", source, source),), (None,), config, Path())
     tiles = [tile for group in job.groups for tile in job.tiles_of(group)]
@@ -97,9 +98,8 @@ def test_groups_hold_every_tile_once_and_read_only_the_raster(
     if edges == "cover":
         assert covered.all()
     else:
-        assert all(
-            t.window.row_off % config.step == t.window.col_off % config.step == 0 for t in tiles
-        )
+        for tile in tiles:
+            assert tile.window.col_off % stride[0] == tile.window.row_off % stride[1] == 0
 
 
 def test_what_is_read_at_once_is_bounded_and_hardly_read_twice() -> None:
@@ -139,6 +139,18 @@ def test_a_raster_smaller_than_a_chip_is_filled_up_with_invalid_pixels(
         assert np.array_equal(chip.y[:, :20], y[:, :, left : left + 32])
     with pytest.raises(ChipError, match="lower the valid share"):
         export_chips(place(x), place(y), tmp_path / "d", tile_size=32)
+
+
+def test_chips_may_be_wider_than_they_are_high(place: MakeRaster, tmp_path: Path) -> None:
+    path = place(noise())
+    settings = {"tile_size": (48, 16), "stride": (24, 16), "split": "none"}
+    folder = export_chips(path, path, tmp_path / "c", **settings)
+    assert set(windows(folder).values()) == {
+        (col, row, 48, 16) for col in (0, 24, 48) for row in (0, 16, 32, 48)
+    }
+    emd = json.loads((folder / "esri_model_definition.emd").read_text())
+    assert (emd["ImageWidth"], emd["ImageHeight"]) == (48, 16)
+    assert ExportConfig(tile_size=(50, 20)).steps == (10, 25)
 
 
 def test_names_begin_where_they_are_told_to(place: MakeRaster, tmp_path: Path) -> None:

@@ -423,7 +423,7 @@ def test_settings_and_sources_are_recorded(place: MakeRaster, tmp_path: Path) ->
 def test_the_stride_is_half_a_chip_unless_it_is_given() -> None:
     assert ExportConfig(tile_size=50).stride == 25
     assert ExportConfig(tile_size=1).stride == 1
-    assert ExportConfig(tile_size=50, stride=50).step == 50
+    assert ExportConfig(tile_size=50, stride=50).steps == (50, 50)
 
 
 def test_progress_counts_every_tile_up_to_the_last(place: MakeRaster, tmp_path: Path) -> None:

@@ -14,13 +14,12 @@ from geo_p2p.grid import BlockPlan, TileGrid, assemble
 
 @st.composite
 def grids(draw: st.DrawFn) -> TileGrid:
-    size = draw(st.integers(1, 40))
-    return TileGrid(
-        height=draw(st.integers(1, 97)),
-        width=draw(st.integers(1, 97)),
-        size=size,
-        overlap=draw(st.integers(0, size - 1)),
-    )
+    height, width = draw(st.integers(1, 97)), draw(st.integers(1, 97))
+    sizes = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    overlaps = tuple(draw(st.integers(0, size - 1)) for size in sizes)
+    if draw(st.booleans()):
+        return TileGrid(height, width, sizes[0], overlaps[0])
+    return TileGrid(height, width, sizes, overlaps)
 
 
 @st.composite
@@ -54,8 +53,8 @@ def test_windows_are_integral_inside_and_full_size(grid):
         assert all(isinstance(field, int) for field in fields)
         assert window.row_off >= 0
         assert window.col_off >= 0
-        assert window.height == min(grid.size, grid.height)
-        assert window.width == min(grid.size, grid.width)
+        assert window.height == min(grid.sizes[0], grid.height)
+        assert window.width == min(grid.sizes[1], grid.width)
         assert window.row_off + window.height <= grid.height
         assert window.col_off + window.width <= grid.width
         assert window.row_off <= core.row_off
@@ -66,10 +65,11 @@ def test_windows_are_integral_inside_and_full_size(grid):
 
 @given(grids())
 def test_neighbours_lie_one_stride_apart_and_the_last_ends_on_the_edge(grid):
-    for axis, length in ((grid.rows, grid.height), (grid.cols, grid.width)):
+    lengths = grid.height, grid.width
+    for axis, length, stride in zip((grid.rows, grid.cols), lengths, grid.strides, strict=True):
         starts = [axis.span(i)[0] for i in range(axis.count)]
         steps = np.diff(starts)
-        assert (steps[:-1] == grid.stride).all()
+        assert (steps[:-1] == stride).all()
         assert (steps > 0).all()
         assert axis.span(axis.count - 1)[1] == length
 

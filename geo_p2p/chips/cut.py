@@ -149,7 +149,7 @@ def _turned(scene: Scene, frame: Frame) -> tuple[Image, Image] | None:
 def _padded(image: Image, job: Job) -> Image:
     """Bring a chip of a raster smaller than chips to their size, by invalid pixels."""
     values, valid = image
-    rows, cols = (job.config.tile_size - n for n in valid.shape)
+    rows, cols = (n - m for n, m in zip(job.config.shape, valid.shape, strict=True))
     if not rows and not cols:
         return image
     return np.pad(values, ((0, 0), (0, rows), (0, cols))), np.pad(valid, ((0, rows), (0, cols)))
@@ -167,8 +167,12 @@ def _census(job: Job, image: Image) -> dict[int, int]:
     """Count the valid pixels of each class of a target that holds classes."""
     if not job.y.info.categorical:
         return {}
-    values, counts = np.unique(image[0][0][image[1]], return_counts=True)
-    return dict(zip(map(int, values), counts.tolist(), strict=True))
+    values = image[0][0][image[1]]
+    if values.dtype in (np.uint8, np.uint16):  # ten times as fast as sorting them
+        counts = np.bincount(values)
+        return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    found, counts = np.unique(values, return_counts=True)
+    return dict(zip(map(int, found), counts.tolist(), strict=True))
 
 
 def _sampled(values: NDArray[Any], valid: NDArray[np.bool_], count: int) -> NDArray[Any]:

@@ -48,16 +48,16 @@ def write_esri_files(
     records : the chips that were written, in order.
     stats : of all their valid pixels, of either raster.
     """
-    x, y, size = job.x, job.y, job.config.tile_size
+    x, y, (height, width) = job.x, job.y, job.config.shape
     suffix = FORMATS[job.config.image_format].suffix
     lines = [f"images\\{r.name}{suffix} images2\\{r.name}{suffix} \r\n" for r in records]
     _write(folder / "map.txt", "".join(lines))
-    _write(folder / "stats.txt", _stats_text(len(records), x.info.count, size))
+    _write(folder / "stats.txt", _stats_text(len(records), x.info.count, job.config.shape))
     common = _common((x, y))
     emd = {
         **PLACEHOLDERS,
-        "ImageHeight": size,
-        "ImageWidth": size,
+        "ImageHeight": height,
+        "ImageWidth": width,
         "ExtractBands": "e.g. [0, 1, 2]",
         "DataRange": "e.g. [0, 1]",
         "ModelPadding": "e.g. 64",
@@ -76,8 +76,8 @@ def write_esri_files(
     accumulated = {
         "Version": 1,
         "NumBands": x.info.count,
-        "TileSizeX": size,
-        "TileSizeY": size,
+        "TileSizeX": width,
+        "TileSizeY": height,
         "NumClasses": 0,
         "NumTiles": len(records),
         "NumTilesAsDouble": float(len(records)),
@@ -102,9 +102,9 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
     _write(path, json.dumps(document, indent=2, allow_nan=False))
 
 
-def _stats_text(count: int, bands: int, size: int) -> str:
+def _stats_text(count: int, bands: int, shape: tuple[int, int]) -> str:
     lines = [
-        f"images = {count} *{bands}*{size}*{size}",
+        f"images = {count} *{bands}*{shape[0]}*{shape[1]}",
         "",
         "Class feature statistics:",
         "features = 0",

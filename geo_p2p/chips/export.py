@@ -105,7 +105,7 @@ def job_of(
     if not job.groups:
         total = sum(len(grid) for grid in job.grids)
         raise ChipError(
-            f"{config.mask}: none of the {total} chips of {config.tile_size} px lies wholly inside "
+            f"{config.mask}: none of the {total} chips of {config.side} px lies wholly inside "
             "the area of interest; take smaller chips or a larger area"
         )
     return job

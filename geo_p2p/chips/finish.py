@@ -45,7 +45,7 @@ def finish(job: Job) -> Split:
     config = job.config
     split = split_territory(
         [record.window for record in records],
-        config.tile_size,
+        config.side,
         method=config.split,
         val_pct=config.val_pct,
         buffer=config.buffer,

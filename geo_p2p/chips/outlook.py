@@ -1,5 +1,6 @@
 """What an export would make, without making it."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,14 +68,14 @@ def foresee_chips(
     chips = round(_passing(job, tiles) * len(tiles)) * len(config.angles)
     split = split_territory(
         [tile.window for _, tile in tiles],
-        config.tile_size,
+        config.side,
         method=config.split,
         val_pct=config.val_pct,
         buffer=config.buffer,
         seed=config.seed,
     )
     pixel = sum(s.info.count * np.dtype(s.info.dtype).itemsize for s in (job.x, job.y))
-    size = chips * config.tile_size**2 * pixel
+    size = chips * math.prod(config.shape) * pixel
     return Outlook(len(tiles), chips, size, split, _picture(job, tiles, split))
 
 
@@ -85,7 +86,7 @@ def _passing(job: Job, tiles: Sequence[tuple[int, Tile]]) -> float:
     for scene, tile in (tiles[i] for i in chosen):
         pair = job.scenes[scene]
         (_, x), (_, y) = pair.x.read(tile.window), pair.y.read(tile.window)
-        share = (x & y).sum() / job.config.tile_size**2
+        share = (x & y).sum() / math.prod(job.config.shape)
         passed.append(share > 0 and share >= job.config.min_valid)
     return float(np.mean(passed))
 

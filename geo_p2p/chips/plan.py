@@ -94,22 +94,26 @@ class Job:
     @cached_property
     def grids(self) -> list[TileGrid]:
         """The tiles of each scene."""
-        config, grids = self.config, []
+        shape, steps = self.config.shape, self.config.steps
+        overlap = shape[0] - steps[0], shape[1] - steps[1]
+        grids = []
         for frame in self.frames.values():
             height, width = frame.shape
-            if config.edges == "lattice":  # what whole strides do not reach is no part of it
-                height, width = (_whole(n, config.tile_size, config.step) for n in frame.shape)
-            grids.append(TileGrid(height, width, config.tile_size, config.tile_size - config.step))
+            if self.config.edges == "lattice":  # what whole strides do not reach is no part of it
+                axes = zip(frame.shape, shape, steps, strict=True)
+                height, width = (_whole(*axis) for axis in axes)
+            grids.append(TileGrid(height, width, shape, overlap))
         return grids
 
     @cached_property
     def groups(self) -> Sequence[Group]:
         """Groups of the tiles inside the area of interest."""
-        side = max(1, (SPAN - self.config.tile_size) // self.config.step + 1)
+        sides = zip(self.config.shape, self.config.steps, strict=True)
+        down, across = (max(1, (SPAN - size) // step + 1) for size, step in sides)
         squares = (
-            Group(0, scene, (r, min(r + side, rows)), (c, min(c + side, cols)), 0)
+            Group(0, scene, (r, min(r + down, rows)), (c, min(c + across, cols)), 0)
             for scene, (rows, cols) in enumerate((g.rows.count, g.cols.count) for g in self.grids)
-            for r, c in itertools.product(range(0, rows, side), range(0, cols, side))
+            for r, c in itertools.product(range(0, rows, down), range(0, cols, across))
         )
         counted = (replace(square, count=self._count(square)) for square in squares)
         filled = (group for group in counted if group.count)

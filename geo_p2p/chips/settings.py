@@ -32,8 +32,8 @@ class ExportConfig:
 
     Parameters
     ----------
-    tile_size : side of a chip, px of the input raster.
-    stride : px from one chip to the next; half a chip if None.
+    tile_size : side of a chip, px of the input raster; or its width and height (Esri's x and y).
+    stride : px from one chip to the next, or across and down; half a chip if None.
     edges : one of `EDGES`: "cover" shifts the last chips back so that every pixel is in one,
         "lattice" keeps to whole strides and leaves the rest.
     rotation_angle : degrees; chips are written for 0, a, 2 a, ... up to a full turn; 0 for none.
@@ -54,8 +54,8 @@ class ExportConfig:
         For a setting no export can have.
     """
 
-    tile_size: int = 256
-    stride: int | None = None
+    tile_size: int | tuple[int, int] = 256
+    stride: int | tuple[int, int] | None = None
     edges: str = "cover"
     rotation_angle: float = 0.0
     bidx: tuple[int, ...] | None = None
@@ -72,12 +72,10 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         """Fill in the stride and refuse what cannot be."""
-        if self.tile_size < 1:
-            raise GridError(f"tile size {self.tile_size} px: give at least 1")
         if self.stride is None:
-            object.__setattr__(self, "stride", max(1, self.tile_size // 2))
-        if not 0 < self.step <= self.tile_size:
-            raise GridError(f"stride {self.step} px: give 1 to the tile size, {self.tile_size}")
+            half = tuple(max(1, side // 2) for side in reversed(self.shape))
+            object.__setattr__(self, "stride", half[0] if half[0] == half[1] else half)
+        self._refuse_sizes()
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 told = f"{name} {getattr(self, name)!r}".replace("_", " ")
@@ -89,10 +87,27 @@ class ExportConfig:
                 raise ChipError(f"{told}: give {extent}")
         refuse_impossible(self.split, self.val_pct, self.buffer)
 
+    def _refuse_sizes(self) -> None:
+        for size, step in zip(self.shape, self.steps, strict=True):
+            if size < 1:
+                raise GridError(f"tile size {size} px: give at least 1")
+            if not 0 < step <= size:
+                raise GridError(f"stride {step} px: give 1 to the tile size, {size}")
+
     @property
-    def step(self) -> int:
-        """Px from one chip to the next."""
-        return self.tile_size if self.stride is None else self.stride
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a chip, px."""
+        return _rows_cols(self.tile_size)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Px from one chip to the next, down and across."""
+        return self.shape if self.stride is None else _rows_cols(self.stride)
+
+    @property
+    def side(self) -> int:
+        """The longer side of a chip, px: what blocks of territory are measured by."""
+        return max(self.shape)
 
     @property
     def angles(self) -> tuple[float, ...]:
@@ -105,3 +120,8 @@ class ExportConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {**asdict(self), "mask": None if self.mask is None else str(self.mask)}
+
+
+def _rows_cols(value: int | tuple[int, int]) -> tuple[int, int]:
+    """Turn a side, or (x, y), into (rows, cols)."""
+    return (value, value) if isinstance(value, int) else (value[1], value[0])

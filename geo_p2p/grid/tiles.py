@@ -43,8 +43,8 @@ class TileGrid(Sequence[Tile]):
     Parameters
     ----------
     height, width : rows and columns of the image, px, at least 1.
-    size : side of a tile, px; a tile is smaller only where the image is.
-    overlap : px that neighbouring tiles share, 0 <= overlap < size.
+    size : side of a tile, px, or its rows and columns; smaller only where the image is.
+    overlap : px that neighbouring tiles share, 0 <= overlap < size; or in (rows, columns).
 
     Raises
     ------
@@ -54,43 +54,49 @@ class TileGrid(Sequence[Tile]):
     Examples
     --------
     >>> grid = TileGrid(height=5, width=5, size=3, overlap=1)
-    >>> len(grid), grid.stride
-    (4, 2)
+    >>> len(grid), grid.strides
+    (4, (2, 2))
     >>> grid[-1].window
     Window(col_off=2, row_off=2, width=3, height=3)
     """
 
     height: int
     width: int
-    size: int
-    overlap: int = 0
+    size: int | tuple[int, int]
+    overlap: int | tuple[int, int] = 0
 
     def __post_init__(self) -> None:
         """Refuse grids that cannot exist."""
         if min(self.height, self.width) < 1:
             raise GridError(f"image of {self.height} x {self.width} px: nothing to tile")
-        if self.size < 1:
-            raise GridError(f"tile size {self.size} px: give at least 1")
-        if not 0 <= self.overlap < self.size:
-            raise GridError(
-                f"overlap of {self.overlap} px with tiles of {self.size} px: "
-                f"give 0 to {self.size - 1}"
-            )
+        for size, overlap in zip(self.sizes, _pair(self.overlap), strict=True):
+            if size < 1:
+                raise GridError(f"tile size {size} px: give at least 1")
+            if not 0 <= overlap < size:
+                raise GridError(
+                    f"overlap of {overlap} px with tiles of {size} px: give 0 to {size - 1}"
+                )
 
     @property
-    def stride(self) -> int:
-        """Distance between neighbouring tiles, px."""
-        return self.size - self.overlap
+    def sizes(self) -> tuple[int, int]:
+        """Rows and columns of a tile, px."""
+        return _pair(self.size)
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Distance between neighbouring tiles down and across, px."""
+        (rows, cols), (down, across) = self.sizes, _pair(self.overlap)
+        return rows - down, cols - across
 
     @cached_property
     def rows(self) -> "Axis":
         """The vertical axis of the grid."""
-        return Axis(self.height, self.size, self.stride)
+        return Axis(self.height, self.sizes[0], self.strides[0])
 
     @cached_property
     def cols(self) -> "Axis":
         """The horizontal axis of the grid."""
-        return Axis(self.width, self.size, self.stride)
+        return Axis(self.width, self.sizes[1], self.strides[1])
 
     def __len__(self) -> int:
         """Return the number of tiles."""
@@ -126,6 +132,10 @@ class TileGrid(Sequence[Tile]):
     def __hash__(self) -> int:
         """Hash by value; the cached axes do not count."""
         return hash((self.height, self.width, self.size, self.overlap))
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
 
 
 @dataclass(frozen=True)
