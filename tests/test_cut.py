@@ -252,6 +252,23 @@ def test_a_picture_says_what_and_where_it_is(
     assert f"images\\{0:012d}.{suffix} " in (folder / "map.txt").read_text()
 
 
+def test_a_chip_is_compressed_where_that_makes_it_smaller(
+    place: MakeRaster, tmp_path: Path
+) -> None:
+    rows, _ = np.indices((256, 256))
+    drawn = (rows // 16 * 16).astype("uint8")[None]
+    pair = place(noise(3, (256, 256))), place(drawn)
+    folder = export_chips(*pair, tmp_path / "c", tile_size=256, split="none")
+    sizes = {}
+    for side, kind in (("images", None), ("images2", "lzw")):
+        file = folder / side / f"{0:012d}.tif"
+        sizes[side] = file.stat().st_size
+        with rasterio.open(file) as chip:
+            assert (chip.compression.value.lower() if chip.compression else None) == kind
+    assert sizes["images"] < 3 * 256 * 256 + 2_000
+    assert sizes["images2"] < 256 * 256 / 10
+
+
 @pytest.mark.parametrize(
     ("kind", "bands", "dtype", "words"),
     [

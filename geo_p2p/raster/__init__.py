@@ -7,7 +7,7 @@ files into one Cloud Optimized GeoTIFF.
 """
 
 from .bands import Bands, read_bands
-from .encode import FORMATS, encode, require_encodable
+from .encoding import FORMATS, encode, require_encodable
 from .files import partial_path, refuse_to_clobber
 from .frame import Frame, transform_points
 from .mosaic import check_options, write_mosaic

@@ -1,5 +1,6 @@
 """Small rasters as the bytes of a file: in memory, so that a full disk is heard of at once."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -39,8 +40,14 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 SIDE = 128
 """Side of the tiles inside a GeoTIFF, px, as ArcGIS Pro writes them; with LZW, no predictor."""
 
+PROBE, WORTH = 8192, 0.7
+"""Bytes that are tried, and how small they must become; LZW is not quite as good as what tries."""
+
 PICTURE_OPTIONS: Mapping[str, Mapping[str, Any]] = {"PNG": {}, "JPEG": {"quality": 95}}
 """GDAL's creation options: a lower quality leaves blocks that a network would learn."""
+
+SETTINGS = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_PAM_ENABLED": False}
+"""GDAL's configuration while it writes."""
 
 PICTURE = (1, 3)
 """Numbers of bands a PNG or JPEG may have: a second or fourth one would be taken for alpha."""
@@ -84,10 +91,11 @@ def encode(
 ) -> dict[str, bytes]:
     """Return the files that hold a small raster.
 
-    No nodata value is declared, as in ArcGIS Pro's chips. Invalid pixels go into an internal mask
-    in a GeoTIFF, into a ``.msk`` beside a PNG or JPEG; these also get an ``.aux.xml``, because a
-    world file tells the place but no CRS. Three bands of 8 bits are marked as colour, without
-    which PIL, and so arcgis.learn, cannot open them.
+    A GeoTIFF is tiled and LZW-compressed, as ArcGIS Pro writes it, unless that gains nothing: on
+    photographs it would take most of the time and make them larger. No nodata value is declared.
+    Invalid pixels go into an internal mask in a GeoTIFF, into a ``.msk`` beside a PNG or JPEG;
+    these also get an ``.aux.xml``, because a world file tells the place but no CRS. Three bands of
+    8 bits are marked as colour, without which PIL, and so arcgis.learn, cannot open them.
 
     Parameters
     ----------
@@ -131,10 +139,18 @@ def _tiff(values: NDArray[Any]) -> dict[str, Any]:
         "tiled": True,
         "blockxsize": side,
         "blockysize": side,
-        "compress": "lzw",
+        "compress": "lzw" if _shrinks(values) else "none",
         "interleave": "pixel",
         "photometric": "rgb" if values.dtype == np.uint8 and len(values) == 3 else "minisblack",
     }
+
+
+def _shrinks(values: NDArray[Any]) -> bool:
+    """Whether compression pays, judged by a few rows of the middle."""
+    rows = max(1, PROBE // (values[:, :1].nbytes or 1))
+    top = max(0, (values.shape[1] - rows) // 2)
+    sample = np.ascontiguousarray(values[:, top : top + rows]).tobytes()
+    return len(zlib.compress(sample, 1)) < WORTH * len(sample)
 
 
 def _mask(valid: NDArray[np.bool_], bands: int, frame: Frame) -> bytes:
@@ -158,11 +174,11 @@ def _written(
     place = {"crs": frame.crs, "transform": frame.transform}
     shape = {"count": count, "height": height, "width": width, "dtype": values.dtype}
     # Without PAM, the drivers of pictures forget the place instead of writing files for it.
-    with MemoryFile() as memory, rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_PAM_ENABLED=False):
+    with MemoryFile() as memory, rasterio.Env(**SETTINGS):
         with memory.open(driver=driver, **shape, **place, **options) as dataset:
             dataset.write(values)
             if valid is not None:
                 dataset.write_mask(valid)
             if tags:
                 dataset.update_tags(**tags)
-        return bytes(memory.getbuffer())
+        return memory.read()  # type: ignore[no-any-return]
