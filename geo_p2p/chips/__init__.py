@@ -2,8 +2,10 @@
 
 from geo_p2p.chips.chip import Chip
 from geo_p2p.chips.export import export_chips
-from geo_p2p.chips.folder import ChipFolder
+from geo_p2p.chips.layout import ReadConfig, open_pairs
 from geo_p2p.chips.outlook import Outlook, foresee_chips
+from geo_p2p.chips.pairs import Pairs
+from geo_p2p.chips.reader import ChipFolder
 from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.chips.split import Split, split_territory
 
@@ -12,8 +14,11 @@ __all__ = [
     "ChipFolder",
     "ExportConfig",
     "Outlook",
+    "Pairs",
+    "ReadConfig",
     "Split",
     "export_chips",
     "foresee_chips",
+    "open_pairs",
     "split_territory",
 ]

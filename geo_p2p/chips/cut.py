@@ -21,7 +21,7 @@ from geo_p2p.errors import AlignmentError
 from geo_p2p.grid import overlap_of
 from geo_p2p.raster import Frame, encode
 
-__all__ = ["SIDES", "GroupResult", "cut_group", "read_group"]
+__all__ = ["SIDES", "GroupResult", "cut_group", "read_chips", "read_group"]
 
 SIDES = ("images", "images2")
 """Folders of the chips of the input and of the additional raster."""
@@ -85,7 +85,7 @@ def cut_group(job: Job, group: Group) -> int:
     seen, scene = 0, job.scenes[group.scene].name
     records: list[ChipRecord] = []
     samples: tuple[list[NDArray[Any]], list[NDArray[Any]]] = ([], [])
-    for chip, images, window, angle in _chips(job, group):
+    for chip, images, window, angle in read_chips(job, group):
         seen += 1
         share = float(chip.valid.mean())
         if share < job.config.min_valid or not chip.valid.any():
@@ -100,7 +100,7 @@ def cut_group(job: Job, group: Group) -> int:
     return group.count
 
 
-def _chips(job: Job, group: Group) -> Iterator[tuple[Chip, tuple[Image, Image], Window, float]]:
+def read_chips(job: Job, group: Group) -> Iterator[tuple[Chip, tuple[Image, Image], Window, float]]:
     """Read the chips of a group: the pair, what either side holds, its window and its angle."""
     scene, tiles = job.scenes[group.scene], list(job.tiles_of(group))
     whole = hull_of(tiles)

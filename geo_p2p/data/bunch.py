@@ -34,11 +34,12 @@ class Origin:
 
     Parameters
     ----------
-    path : the chip folder.
+    path : where the pairs lie.
     bands : band numbers of the input raster, from 1; empty for all of them.
-    pixel_size : of the input raster, CRS units (x, y).
-    crs : name of that CRS.
+    pixel_size : of the input raster, CRS units (x, y); None where pictures have no place.
+    crs : name of that CRS; empty where there is none.
     split : how training and validation were parted.
+    working_dir : folder for what comes of the training; None leaves it open.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Origin:
     pixel_size: tuple[float, float] | None = None
     crs: str = ""
     split: Mapping[str, Any] = field(default_factory=dict)
+    working_dir: Path | None = None
 
 
 class DataBunch(DataLoaders):  # type: ignore[misc]
@@ -82,7 +84,10 @@ class DataBunch(DataLoaders):  # type: ignore[misc]
         self.origin = origin
         self.asked = batch_size, augmentation
         self.seed = seed
-        super().__init__(*self._loaders(batch_size or BATCH, augmentation), path=origin.path)
+        super().__init__(
+            *self._loaders(batch_size or BATCH, augmentation),
+            path=origin.working_dir or origin.path,
+        )
 
     def configure(self, batch_size: int, augmentation: Augmentation) -> None:
         """Let a recipe decide what the user left open."""

@@ -1,34 +1,41 @@
 """Rasters on Earth: where pixels are, what they hold, and the one place that opens files.
 
 `Frame` says where pixels are and needs no file; `Bands` says what they hold; `RasterSource`
-reads values with a mask, warped onto another frame if asked; `RasterSink` writes a GeoTIFF that
-appears only when it is whole; `encode` gives a small raster as bytes; `write_mosaic` turns block
-files into one Cloud Optimized GeoTIFF.
+reads values with a mask, warped onto another frame if asked; `PlainImage` reads a picture, placed
+or not; `RasterSink` writes a GeoTIFF that appears only when it is whole; `encode` gives a small
+raster as bytes; `write_mosaic` turns block files into one Cloud Optimized GeoTIFF.
 """
 
-from .bands import Bands, read_bands
+from .bands import Bands, common_nodata, read_bands
 from .encoding import FORMATS, encode, require_encodable
 from .files import partial_path, refuse_to_clobber
 from .frame import Frame, transform_points
 from .mosaic import check_options, write_mosaic
+from .plain import PIXELS, UNKNOWN, PlainImage, pixel_frame, resample
 from .sink import CHIP, RASTER, RasterSink
 from .source import RESAMPLINGS, RasterSource
 
 __all__ = [
     "CHIP",
     "FORMATS",
+    "PIXELS",
     "RASTER",
     "RESAMPLINGS",
+    "UNKNOWN",
     "Bands",
     "Frame",
+    "PlainImage",
     "RasterSink",
     "RasterSource",
     "check_options",
+    "common_nodata",
     "encode",
     "partial_path",
+    "pixel_frame",
     "read_bands",
     "refuse_to_clobber",
     "require_encodable",
+    "resample",
     "transform_points",
     "write_mosaic",
 ]

@@ -58,8 +58,7 @@ class Layer:
         # In 8-bit colour a single channel at the nodata value is ordinary: only the colour is not.
         self.colour = bool(coloured)
         self.dataset, self.warped_to_map = self._placed(dataset)
-        shape = self.dataset.height, self.dataset.width
-        self.frame = frame_of(path, *shape, self.dataset.transform, self.dataset.crs)
+        self.frame = self._own_frame()
         if like is not None and not self.frame.same_lattice(like):
             self.dataset, self.frame = self._warped(like, resampling), like
         self.alpha = _alpha_band(self.dataset)
@@ -88,6 +87,11 @@ class Layer:
             raise RasterError(
                 f"{self.path}: its control points or RPCs do not place it ({one_line(error)})"
             ) from error
+
+    def _own_frame(self) -> Frame:
+        """Where the pixels are before any warp onto ``like``."""
+        placed = self.dataset
+        return frame_of(self.path, placed.height, placed.width, placed.transform, placed.crs)
 
     def _warped(self, like: Frame, resampling: str) -> Any:
         """Put the dataset onto another lattice, with one scale for all windows."""

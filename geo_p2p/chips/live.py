@@ -1,0 +1,122 @@
+"""Chips cut from two rasters into memory, without an export."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rasterio.windows import Window
+
+from geo_p2p.chips.chip import Chip
+from geo_p2p.chips.cut import read_chips
+from geo_p2p.chips.export import job_of
+from geo_p2p.chips.pairs import Bidx
+from geo_p2p.chips.plan import Job
+from geo_p2p.chips.settings import ExportConfig
+from geo_p2p.chips.split import split_territory
+from geo_p2p.errors import ChipError
+from geo_p2p.raster import Bands
+
+__all__ = ["SETTINGS", "RasterPairs", "cut"]
+
+SETTINGS = (
+    *("bidx", "additional_bidx", "mask", "min_valid", "resampling"),
+    *("edges", "rotation_angle", "split", "buffer"),
+)
+"""Fields of `ExportConfig` that hold for chips cut on the fly, beside those of every set."""
+
+
+@dataclass(frozen=True)
+class RasterPairs:
+    """Chips cut from two rasters, in memory: the very chips that an export would write.
+
+    Parameters
+    ----------
+    path : the input raster.
+    chips : by name.
+    infos : what the bands of the two rasters hold.
+    split : made as an export makes it.
+    bidx : bands taken from either raster.
+    """
+
+    path: Path
+    chips: Mapping[str, Chip]
+    infos: tuple[Bands, Bands]
+    split: Mapping[str, Any]
+    bidx: Bidx
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the chips, as an export numbers them."""
+        return tuple(self.chips)
+
+    def bands(self) -> tuple[Bands, Bands]:
+        """What the bands of the two rasters hold."""
+        return self.infos
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Rows and columns of a chip, px."""
+        return self.chips[name].frame.shape
+
+    def picture(self, name: str) -> str:
+        """The input raster: all chips are cut from it."""
+        return str(self.path)
+
+    def read(self, name: str) -> Chip:
+        """Return a chip, which is in memory already."""
+        return self.chips[name]
+
+
+def cut(src: str | Path, additional: str | Path, config: ExportConfig) -> RasterPairs:
+    """Cut chips into memory, by the rules of an export.
+
+    All of them stay in memory, in the rasters' own types: with strides of half a chip, about four
+    times the pixels of the rasters. Export what is too large for that.
+
+    Parameters
+    ----------
+    src : the input raster.
+    additional : the additional raster, of any CRS, pixel size and extent.
+    config : settings of an export.
+
+    Raises
+    ------
+    RasterError, AlignmentError
+        If a raster cannot be read, or the two share no ground.
+    ChipError
+        If no chip is left, or the area of interest is not usable.
+    """
+    job = job_of(src, additional, config, Path(src))  # its folder is named, and never made
+    found = sorted(_valid(job), key=lambda pair: pair[0].name)
+    if not found:
+        raise ChipError(
+            f"none of {job.tiles} chips is valid on {config.min_valid:.0%} of its pixels in both "
+            f"{job.x.name} and {job.y.name}; lower min_valid, or check that both hold data where "
+            "they overlap"
+        )
+    split = split_territory(
+        [window for _, window in found],
+        config.tile_size,
+        method=config.split,
+        val_pct=config.val_pct,
+        buffer=config.buffer,
+        seed=config.seed,
+    )
+    parts = {chip.name: part for (chip, _), part in zip(found, split.parts, strict=True)}
+    how = {key: getattr(split, key) for key in ("method", "val_pct", "seed", "side", "buffer")}
+    sides = {side: [n for n, part in parts.items() if part == side] for side in ("train", "val")}
+    return RasterPairs(
+        Path(src),
+        {chip.name: chip for chip, _ in found if parts[chip.name]},
+        (job.x.info, job.y.info),
+        {**how, **sides},
+        (config.bidx or (), config.additional_bidx or ()),
+    )
+
+
+def _valid(job: Job) -> Iterator[tuple[Chip, Window]]:
+    """Read the chips that are valid enough, with their windows."""
+    for group in job.groups:
+        for chip, _, window, _ in read_chips(job, group):
+            if chip.valid.any() and chip.valid.mean() >= job.config.min_valid:
+                yield chip, window
