@@ -178,7 +178,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     for side in ("images", "images2"):
         (tmp_path / side).mkdir()
         (tmp_path / side / "000000000000.tfw").touch()
-    refused(tmp_path, "holds no chips")
+    refused(tmp_path, "holds no images (chips) in images/ and images2/")
 
 
 @pytest.mark.parametrize(("side", "other"), [("images", "images2"), ("images2", "images")])

@@ -164,8 +164,8 @@ def _folder(path: Path, config: ReadConfig) -> Pairs:
     if not path.is_dir():
         raise ChipError(f"{path}: no such folder; export chips first")
     told = DATASETS[config.dataset_type] if config.dataset_type else None
-    if target_side(path) or told == "labels":
-        return ChipFolder.open(path, told if told and (path / told).is_dir() else None)
+    if target_side(path):
+        return ChipFolder.open(path, _target(path, told))
     two = _two(path) or _two(_inside(path, "images"))
     if two is not None:
         return two_folders(path, two)
@@ -181,6 +181,11 @@ def _folder(path: Path, config: ReadConfig) -> Pairs:
         "Images/train_a/ with train_b/, and pictures that hold a pair side by side, also in "
         "train/, val/ and test/; none is there"
     )
+
+
+def _target(path: Path, told: str | None) -> str | None:
+    """Which folder holds the targets; with labels/ alone, Export_Tiles of Esri has them there."""
+    return told if told == "labels" or (told and (path / told).is_dir()) else None
 
 
 def _inside(path: Path, name: str) -> Path | None:
