@@ -370,6 +370,7 @@ def test_rasters_without_a_partner_or_a_chip_are_refused(make_raster: MakeRaster
     refused("none of 9 chips is valid", x, additional=y, chip_size=32)
     refused("know no rotation", x, additional=y, export={"rotation": 3})
     refused("a tuple of 3", (x, y, x))
+    refused("a tuple of 2", (x, y), additional=y)
 
 
 # ------------------------------------------------------------------ nothing is written

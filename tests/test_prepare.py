@@ -154,15 +154,33 @@ def test_turned_chips_claim_the_ground_they_touch(tmp_path: Path) -> None:
             assert not one.frame.polygon.intersects(two.frame.polygon)
 
 
-def test_sets_without_a_split_are_split_together(tmp_path: Path) -> None:
+def test_sets_without_a_split_are_split_together(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folders = [
-        pro(tmp_path / "a", 2, indices=range(0, 32, 2)),
-        pro(tmp_path / "b", 3, indices=range(32)),  # half of it is the ground of the first
+        pro(tmp_path / "a", 2, indices=range(20)),
+        pro(tmp_path / "b", 3, indices=range(12, 32)),  # some of it is ground of the first
     ]
-    data = prepare_data(folders)
-    assert all(names(data))
-    assert {name.split("/")[0] for name in names(data)[0]} == {"a", "b"}
-    assert apart(data) >= 8
+    for seed in range(5):  # split one by one, they would now and then hold out other ground
+        with caplog.at_level(logging.WARNING, "geo_p2p"):
+            data = prepare_data(folders, seed=seed)
+        assert not caplog.text
+        assert all(names(data))
+        assert {name.split("/")[0] for name in names(data)[0]} == {"a", "b"}
+        assert apart(data) >= 8
+
+
+def test_several_pairs_of_rasters_are_one_set(make_raster: MakeRaster) -> None:
+    two = [
+        (
+            make_raster(blobs(3, 64, 64, seed), f"scene{seed}.tif", crs=crs),
+            make_raster(blobs(1, 64, 64, seed), crs=crs),
+        )
+        for seed, crs in ((1, "EPSG:32633"), (2, "EPSG:32634"))
+    ]
+    data = prepare_data(two, chip_size=32, stride=32, val_split_pct=0.0)
+    assert sorted({name.split("/")[0] for name in names(data)[0]}) == ["scene1.tif", "scene2.tif"]
+    assert len(data.chips[0]) == 8
 
 
 def test_training_chips_on_the_validation_ground_of_another_set_are_left_out(

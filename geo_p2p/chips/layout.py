@@ -18,8 +18,11 @@ from geo_p2p.errors import ChipError
 
 __all__ = ["DATASETS", "DIRECTIONS", "ReadConfig", "Where", "open_pairs"]
 
-Where = str | Path | Sequence[str | Path]
-"""A folder or raster; a tuple of two: input and target; a list: several sets as one."""
+Place = str | Path | tuple[str | Path, str | Path]
+"""A folder, a raster, or the two of input and target."""
+
+Where = Place | Sequence[Place]
+"""One set of pairs; or a list of them, as one."""
 
 DIRECTIONS = ("AtoB", "BtoA")
 """From the first image of a pair to the second, or back."""
@@ -118,7 +121,7 @@ def open_pairs(path: Where, config: ReadConfig | None = None, **settings: Any) -
         For two rasters: see `geo_p2p.chips.live.cut`.
     """
     config = ReadConfig(**settings) if config is None else config
-    if isinstance(path, list):
+    if not isinstance(path, str | Path | tuple):
         if not path:
             raise ChipError("no folder named: give at least one set of pairs")
         sets = [open_pairs(each, config) for each in path]
@@ -128,7 +131,7 @@ def open_pairs(path: Where, config: ReadConfig | None = None, **settings: Any) -
     return _cut(pairs, found, config)
 
 
-def _found(path: Where, config: ReadConfig) -> Pairs:
+def _found(path: str | Path | tuple[Any, ...], config: ReadConfig) -> Pairs:
     """Open a set as it lies there."""
     if isinstance(path, str | Path):
         place, additional = Path(path), config.additional
@@ -137,7 +140,8 @@ def _found(path: Where, config: ReadConfig) -> Pairs:
         return cut(path, additional, _export(config))
     if len(path) != 2 or config.additional is not None:
         raise ChipError(
-            f"a tuple of {len(path)}: it must be two, input and target; several sets are a list"
+            f"a tuple of {len(path)} is not of input and target: give two, without additional=; "
+            "several sets are a list"
         )
     first, second = map(Path, path)
     if first.is_file() and second.is_file():

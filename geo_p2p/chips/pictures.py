@@ -160,7 +160,7 @@ def side_by_side(path: Path, folder: Path, told: bool) -> PicturePairs:
     if width != 2 * height and not told:
         raise ChipError(
             f"{path}: picture {name} is {width} x {height} px, but pairs side by side are twice as "
-            "wide as high; give two folders, or direction= if these are pairs all the same"
+            "wide as high; give a tuple of two folders, or direction= if these are pairs indeed"
         )
     return pairs
 
