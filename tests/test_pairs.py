@@ -140,31 +140,42 @@ def test_the_type_of_the_data_set_decides_between_two_targets(tmp_path: Path) ->
 # ------------------------------------------------------------------ ours, as PNG
 
 
-def test_our_chips_may_be_png_with_a_mask_beside_them(
-    make_raster: MakeRaster, tmp_path: Path
+@pytest.mark.parametrize(("kind", "off"), [("PNG", 0), ("JPEG", 6)])
+def test_our_chips_may_be_pictures_with_a_mask_beside_them(
+    make_raster: MakeRaster, tmp_path: Path, kind: str, off: float
 ) -> None:
     hole = np.ones((64, 96), bool)
     hole[3:9, 40:50] = False
     x, y = make_raster(blobs(3, 64, 96), mask=hole), make_raster(blobs(1, 64, 96, seed=1))
-    folder = export_chips(x, y, tmp_path / "chips", tile_size=32, min_valid=0.1)
-    before = ChipFolder.open(folder)
-    chips = {name: before.read(name) for name in before.names}
-    for name, chip in chips.items():
-        for side, values in (("images", chip.x), ("images2", chip.y)):
-            (folder / side / f"{name}.tif").unlink()
-            (folder / side / f"{name}.tfw").unlink()
-            file = folder / side / f"{name}.png"
-            write_image(file, values, chip.frame.transform, mask=chip.valid, mask_inside=False)
-            assert file.with_name(f"{file.name}.msk").exists()
-    after = open_pairs(folder)
+    folders = [
+        export_chips(x, y, tmp_path / each, tile_size=32, min_valid=0.1, image_format=each)
+        for each in ("TIFF", kind)
+    ]
+    assert list((folders[1] / "images").glob("*.msk"))
+    before, after = map(open_pairs, folders)
     assert after.names == before.names
     assert after.split == before.split
-    assert not all(chip.valid.all() for chip in chips.values())
-    for name, chip in chips.items():
-        again = after.read(name)
+    assert after.bands() == before.bands()
+    chips = [(before.read(name), after.read(name)) for name in before.names]
+    assert not all(chip.valid.all() for chip, _ in chips)
+    for chip, again in chips:
         np.testing.assert_array_equal(again.valid, chip.valid)
-        np.testing.assert_array_equal(again.x[:, chip.valid], chip.x[:, chip.valid])
+        for one, two in ((chip.x, again.x), (chip.y, again.y)):
+            assert np.abs(one.astype(int) - two)[:, chip.valid].mean() <= off
         assert again.frame.same_lattice(chip.frame)
+
+
+def test_the_place_of_our_pictures_is_known_without_their_aux_xml(
+    make_raster: MakeRaster, tmp_path: Path
+) -> None:
+    x = make_raster(blobs(3, 64, 96))
+    folder = export_chips(x, x, tmp_path / "chips", tile_size=32, image_format="PNG")
+    before = {name: open_pairs(folder).read(name).frame for name in open_pairs(folder).names}
+    for file in folder.rglob("*.aux.xml"):
+        file.unlink()
+    pairs = open_pairs(folder)
+    for name, frame in before.items():
+        assert pairs.read(name).frame.same_lattice(frame)
 
 
 # ------------------------------------------------------------------ plain pictures
@@ -326,10 +337,13 @@ def test_sets_of_other_bands_are_named(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ two rasters
 
 
-@pytest.mark.parametrize("area", [False, True])
-@pytest.mark.parametrize("tuple_of_two", [False, True])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"mask": True}, {"rotation_angle": 180.0}, {"edges": "lattice", "split": "none"}],
+    ids=str,
+)
 def test_chips_cut_on_the_fly_are_those_of_an_export(
-    make_raster: MakeRaster, tmp_path: Path, tuple_of_two: bool, area: bool
+    make_raster: MakeRaster, tmp_path: Path, more: dict[str, Any]
 ) -> None:
     hole = np.ones((200, 260), bool)
     hole[60:120, 70:140] = False
@@ -338,15 +352,17 @@ def test_chips_cut_on_the_fly_are_those_of_an_export(
     ring = [(500_010, 4_999_990), (500_255, 4_999_990), (500_255, 4_999_800), (500_010, 4_999_800)]
     polygon = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
-    mask = tmp_path / "area.geojson"
-    mask.write_text(json.dumps({**polygon, "crs": crs}))
-    same: dict[str, Any] = {"min_valid": 0.6, "bidx": (3, 1), "buffer": 10, "seed": 3}
-    same |= {"mask": mask} if area else {}
+    area = tmp_path / "area.geojson"
+    area.write_text(json.dumps({**polygon, "crs": crs}))
+    same = {"min_valid": 0.6, "bidx": (3, 1), "buffer": 10, "seed": 3, "val_pct": 15.0, **more}
+    same |= {"mask": area} if "mask" in more else {}
     exported = ChipFolder.open(
-        export_chips(x, y, tmp_path / "chips", tile_size=32, stride=24, val_pct=15.0, **same)
+        export_chips(x, y, tmp_path / "chips", tile_size=32, stride=24, **same)
     )
-    paths = {"path": (x, y)} if tuple_of_two else {"path": x, "additional": y}
-    live = open_pairs(**paths, chip_size=32, stride=24, export={**same, "val_pct": 15.0})
+    before = state(tmp_path)
+    live = open_pairs(x, additional=y, chip_size=32, stride=24, export=same)
+    assert open_pairs((x, y), chip_size=32, stride=24, export=same).names == live.names
+    assert state(tmp_path) == before
     assert live.names == exported.names
     assert live.bands() == exported.bands()
     assert live.bidx == exported.bidx == ((3, 1), ())
@@ -366,9 +382,8 @@ def test_rasters_without_a_partner_or_a_chip_are_refused(make_raster: MakeRaster
         make_raster(blobs(1, 64, 64), mask=np.zeros((64, 64), bool)),
     )
     refused("a file; to cut chips from a raster, name the other: additional=", x)
-    refused("is smaller than a chip of 256 px; give a smaller chip_size", x, additional=x)
     refused("none of 9 chips is valid", x, additional=y, chip_size=32)
-    refused("know no rotation", x, additional=y, export={"rotation": 3})
+    refused("know no image_format", x, additional=y, export={"image_format": "PNG"})
     refused("a tuple of 3", (x, y, x))
     refused("a tuple of 2", (x, y), additional=y)
 
