@@ -413,6 +413,9 @@ def test_images_without_partner_are_named_on_both_sides(tmp_path: Path) -> None:
     (second / "p4.png").unlink()
     (first / "p7.png").unlink()
     refused("2 images have no partner: p7 (missing in A/); p4 (missing in B/)", tmp_path)
+    (first / "p7.png").write_bytes((first / "p0.png").read_bytes())
+    refused(f"1 image has no partner: p4 (missing in {second}/)", (first, second))
+    (first / "p7.png").unlink()
     for index in range(1, 9):
         (second / f"p{index}.png").unlink(missing_ok=True)
     refused("p1, p2, p3, p4, p5 and 2 more (missing in B/)", tmp_path)

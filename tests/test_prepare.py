@@ -292,6 +292,8 @@ def test_arguments_of_arcgis_learn_are_taken(tmp_path: Path) -> None:
         ({"val_split_pct": 10}, "val_split_pct 10: a share"),
         ({"working_dir": __file__}, "working_dir is a folder"),
         ({"class_mapping": {}}, "give at least one"),
+        ({"class_mapping": "water"}, "class_mapping: class numbers and names"),
+        ({"min_valid": 0.5, "mask": "a.geojson"}, "mask, min_valid: for chips that are cut from"),
         ({"dataset_type": "KITTI_rectangles"}, "is not of pairs"),
     ],
 )

@@ -78,8 +78,9 @@ def match(path: Path, folders: tuple[Path, Path]) -> dict[str, tuple[Path, Path]
     missing = [f"{named(names)} (missing in {place})" for names, place in lost if names]
     if missing:
         count = sum(len(names) for names, _ in lost)
+        told = "1 image has" if count == 1 else f"{count} images have"
         raise ChipError(
-            f"{path}: {count} images have no partner: {'; '.join(missing)}; "
+            f"{path}: {told} no partner: {'; '.join(missing)}; "
             "pairs go by name: add what is missing or remove the rest"
         )
     if not first:
@@ -89,7 +90,7 @@ def match(path: Path, folders: tuple[Path, Path]) -> dict[str, tuple[Path, Path]
 
 def _relative(path: Path, folder: Path) -> str:
     """Name a folder inside another, with a slash at its end."""
-    inside = folder.is_relative_to(path)
+    inside = path in folder.parents
     return f"{folder.relative_to(path).as_posix() if inside else folder}/"
 
 

@@ -127,6 +127,12 @@ def open_pairs(path: Where, config: ReadConfig | None = None, **settings: Any) -
         sets = [open_pairs(each, config) for each in path]
         return sets[0] if len(sets) == 1 else join(sets)
     found = _found(path, config)
+    idle = config.export.keys() & set(SETTINGS)
+    if idle and not isinstance(found, RasterPairs):
+        raise ChipError(
+            f"{found.path}: {', '.join(sorted(idle))}: for chips that are cut from two rasters; these "
+            "are cut already"
+        )
     pairs: Pairs = Swapped(found) if config.direction == "BtoA" else found
     return _cut(pairs, found, config)
 
@@ -183,7 +189,7 @@ def _folder(path: Path, config: ReadConfig) -> Pairs:
     raise ChipError(
         f"{path}: holds no pairs: looked for images/ with images2/ or labels/, A/ with B/, "
         "Images/train_a/ with train_b/, and pictures that hold a pair side by side, also in "
-        "train/, val/ and test/; none is there"
+        "train/, val/ and test/; none is there (two folders of other names: give a tuple of them)"
     )
 
 

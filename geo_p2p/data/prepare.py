@@ -79,7 +79,7 @@ class DataConfig:
             )
         try:
             plain = {int(value): str(name) for value, name in self.class_mapping.items()}
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise ChipError(
                 f"class_mapping: class numbers and names, like {{1: 'water'}} ({error})"
             ) from error
