@@ -130,8 +130,8 @@ def open_pairs(path: Where, config: ReadConfig | None = None, **settings: Any) -
     idle = config.export.keys() & set(SETTINGS)
     if idle and not isinstance(found, RasterPairs):
         raise ChipError(
-            f"{found.path}: {', '.join(sorted(idle))}: for chips that are cut from two rasters; these "
-            "are cut already"
+            f"{found.path}: {', '.join(sorted(idle))}: for chips that are cut from two rasters; "
+            "these are cut already"
         )
     pairs: Pairs = Swapped(found) if config.direction == "BtoA" else found
     return _cut(pairs, found, config)

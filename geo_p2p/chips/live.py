@@ -96,7 +96,7 @@ def cut(src: str | Path, additional: str | Path, config: ExportConfig) -> Raster
         )
     split = split_territory(
         [window for _, window in found],
-        config.tile_size,
+        config.side,
         method=config.split,
         val_pct=config.val_pct,
         buffer=config.buffer,
