@@ -61,10 +61,10 @@ def bands_record(bands: Bands) -> dict[str, object]:
 def folder_record(path: Path) -> dict[str, Any]:
     """Return what there is to say of a chip folder or a model; they tell each other by files."""
     from geo_p2p.chips import ChipFolder
-    from geo_p2p.chips.folder import is_chip_folder
+    from geo_p2p.chips.reader import target_side
 
     folder = path.parent if path.suffix == ".emd" else path
-    return chips_record(ChipFolder.open(folder)) if is_chip_folder(folder) else model_record(path)
+    return chips_record(ChipFolder.open(folder)) if target_side(folder) else model_record(path)
 
 
 def chips_record(folder: Any) -> dict[str, Any]:

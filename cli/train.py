@@ -1,6 +1,6 @@
 """``geo-p2p train``: train a model on a folder of chips."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,9 +9,13 @@ import click
 
 from geo_p2p.card import RECIPES, TrainConfig
 from geo_p2p.card.config import CHOICES
+from geo_p2p.chips.layout import DIRECTIONS
 from geo_p2p.errors import ModelError
 
 from . import options, output
+
+READING = ("additional", "direction", "chip_size", "resize_to")
+"""Options that say how pairs are read."""
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -40,6 +44,20 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
     show_default=True,
     help="seamless: tiles agree exactly; paper: as published.",
 )
+@click.option(
+    "--additional", metavar="RASTER", help="CHIPS is a raster too: cut both into memory, no export."
+)
+@click.option(
+    "--direction",
+    type=click.Choice(DIRECTIONS),
+    help="For plain pictures in pairs: from the first to the second, or back.",
+)
+@click.option(
+    "--chip-size", type=click.IntRange(min=1), help="Cut pictures or rasters to this side, px."
+)
+@click.option(
+    "--resize-to", type=click.IntRange(min=1), help="Resize every picture to this side first, px."
+)
 @setting("--target", "What the target holds; auto: classes where it has a palette.")
 @setting("--epochs", "Passes over the training chips.")
 @setting("--batch-size", "Chips a step.")
@@ -62,12 +80,16 @@ def train(
 ) -> None:
     """Train a model on the folder CHIPS, and save it as the folder MODEL_DIR.
 
-    The folder holds all that prediction needs; loss curves and pictures of validation chips lie
-    beside the weights. A model under ./models is found by its name.
+    CHIPS is what export-chips or ArcGIS Pro wrote, two folders of pictures A and B in it, or
+    pictures that hold a pair side by side. MODEL_DIR holds all that prediction needs; loss curves
+    and pictures of validation chips lie beside the weights. A model under ./models is found by its
+    name.
     """
+    asked = {name: settings.pop(name) for name in READING}
+    reading = {name: value for name, value in asked.items() if value is not None}
     config = TrainConfig.of(recipe, **settings)
     require_room(model_dir, overwrite)
-    record = trained(chips, model_dir, config)
+    record = trained(chips, model_dir, config, reading)
     if not as_json:
         record["scores"] = output.brief(record["scores"])
     output.show(record, as_json=as_json)
@@ -97,13 +119,15 @@ def require_room(folder: Path, overwrite: bool) -> None:
         raise ModelError(f"{folder}: no folder can be made in {home} ({reason})") from error
 
 
-def trained(chips: str, folder: Path, config: TrainConfig) -> dict[str, Any]:
+def trained(
+    chips: str, folder: Path, config: TrainConfig, reading: Mapping[str, Any]
+) -> dict[str, Any]:
     """Train, save the model with its pictures, and return what there is to say of it."""
     from geo_p2p.data import prepare_data
     from geo_p2p.pix2pix import Pix2Pix
     from geo_p2p.report import save_figure
 
-    data = prepare_data(chips, target=config.target, seed=config.seed)
+    data = prepare_data(chips, target=config.target, seed=config.seed, **reading)
     model = Pix2Pix(data, **config.to_json())
     model.fit(config.epochs, progress=output.wanted())
     # A name alone would go to ./models; a path on the command line is taken as it is.

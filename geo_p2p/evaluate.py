@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from shapely import Polygon
 
 from geo_p2p.card import Scaling, range_of
-from geo_p2p.chips import Chip, ChipFolder
+from geo_p2p.chips import Chip, Pairs, open_pairs
 from geo_p2p.errors import ChipError, RasterError
 from geo_p2p.grid import BlockPlan, overlap_of
 from geo_p2p.metrics import CONTEXT, ClassScores, ImageScores
@@ -40,8 +40,8 @@ def scores_for(target: Scaling) -> Scores:
     return ImageScores(target.data_range)
 
 
-def chips_of(folder: ChipFolder, split: str) -> list[Chip]:
-    """Read the chips of one part of a folder.
+def chips_of(folder: Pairs, split: str) -> list[Chip]:
+    """Read the chips of one part of a set.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def chips_of(folder: ChipFolder, split: str) -> list[Chip]:
     elif saved is None:
         raise ChipError(f"{folder.path}: its chips carry no split; take split 'all'")
     else:
-        names = saved[split]
+        names = saved.get(split, ())
     if not names:
         raise ChipError(f"{folder.path}: holds no chips in its part '{split}'")
     return [folder.read(name) for name in names]
@@ -102,7 +102,7 @@ def evaluate_rasters(
             f"{predicted} has {mosaic.count} bands and {truth} {target.count}: choose those of "
             "the truth by number (--bidx)"
         )
-    folder = None if chips is None else ChipFolder.open(chips)
+    folder = None if chips is None else open_pairs(chips)
     ground = None if folder is None else _outlines(chips_of(folder, split), mosaic.frame)
     scores: Scores
     if mosaic.info.categorical:
@@ -158,7 +158,7 @@ def _class_numbers(mosaic: RasterSource) -> list[int]:
     return sorted(found)
 
 
-def _ranges(target: RasterSource, folder: ChipFolder | None) -> list[float]:
+def _ranges(target: RasterSource, folder: Pairs | None) -> list[float]:
     """Range of each band of the truth: of the training chips where there are some."""
     if folder is None or folder.split is None:
         samples = list(_sampled(target))

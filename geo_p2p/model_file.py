@@ -253,10 +253,10 @@ def load_discriminator(path: str | Path, discriminator: nn.Module) -> None:
     _load_weights(discriminator, _emd_of(Path(path)).with_suffix(DISCRIMINATOR))
 
 
-def model_folder(name_or_path: str | Path) -> Path:
-    """Folder that a model is saved to: a bare name lies under ``./models``."""
+def model_folder(name_or_path: str | Path, home: Path | None = None) -> Path:
+    """Folder that a model is saved to: a bare name lies under ``models`` in ``home``."""
     path = Path(name_or_path)
-    return Path(MODELS) / path if path.name == str(name_or_path) else path
+    return (home or Path()) / MODELS / path if path.name == str(name_or_path) else path
 
 
 def _emd_of(path: Path) -> Path:

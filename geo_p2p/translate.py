@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from geo_p2p.chips import Chip, ChipFolder
+from geo_p2p.chips import Chip, open_pairs
 from geo_p2p.errors import ModelError
 from geo_p2p.evaluate import chips_of, scores_for
 from geo_p2p.model_file import Translator, find_model, load_model
@@ -152,7 +152,7 @@ def evaluate_model(
         If there are no such chips.
     """
     loaded = model if isinstance(model, Translator) else load_model(find_model(model), device)
-    pairs = chips_of(ChipFolder.open(chips), split)
+    pairs = chips_of(open_pairs(chips), split)
     wanted = loaded.card.input.count, loaded.card.target.count
     if (len(pairs[0].x), len(pairs[0].y)) != wanted:
         raise ModelError(

@@ -230,6 +230,16 @@ def test_train_hands_every_option_on(runner, work, tmp_path, monkeypatch) -> Non
     assert "made" not in ran.stdout  # JSON says that, a table need not
 
 
+def test_train_reads_two_rasters_and_pictures_too(runner, work, tmp_path) -> None:
+    words = ("--additional", work.target, "--chip-size", 32, *TINY, "--json")
+    said = runner("train", work.aerial, tmp_path / "m", *words).json()
+    chips = runner("info", work.chips, "--json").json()
+    assert said["train"] >= chips["train"]
+    assert runner("info", tmp_path / "m", "--json").json()["size"] == 32
+    ran = runner("train", work.aerial, tmp_path / "n", *TINY, code=1)
+    assert "name the other" in ran.stderr
+
+
 def test_train_takes_a_bare_name_as_the_folder_it_names(
     runner, work, tmp_path, monkeypatch
 ) -> None:

@@ -213,7 +213,8 @@ class Pix2Pix:
 
         Parameters
         ----------
-        name_or_path : a name makes ``./models/<name>``; a path is taken as it is.
+        name_or_path : a name makes ``models/<name>`` in the data's working_dir, or else in the
+            working directory; a path is taken as it is.
 
         Returns
         -------
@@ -224,7 +225,7 @@ class Pix2Pix:
         ModelError
             If it cannot be written, or the place is taken by something else.
         """
-        folder = model_folder(name_or_path)
+        folder = model_folder(name_or_path, self.data.origin.working_dir if self.data else None)
         if self.data is not None and self.data.chips[1] and not self.metrics:
             self.compute_metrics()
         return save_model(folder, self.generator, self.card, self.discriminator)
