@@ -231,7 +231,7 @@ def test_train_hands_every_option_on(runner, work, tmp_path, monkeypatch) -> Non
 
 
 def test_train_reads_two_rasters_and_pictures_too(runner, work, tmp_path) -> None:
-    words = ("--additional", work.target, "--chip-size", 32, *TINY, "--json")
+    words = ("--additional", work.near_infrared, "--chip-size", 32, *TINY, "--json")
     said = runner("train", work.aerial, tmp_path / "m", *words).json()
     chips = runner("info", work.chips, "--json").json()
     assert said["train"] >= chips["train"]
