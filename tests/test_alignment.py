@@ -24,7 +24,7 @@ from rasters import seen_from, utm, write, write_unplaced
 from geo_p2p.chips import ChipFolder, export_chips
 from geo_p2p.raster import Frame, RasterSource
 
-SIZE = 64
+SIZE = 96
 ALLOWED = 0.1
 """Px: what README promises."""
 
@@ -312,10 +312,10 @@ def waves(frame: Frame, of: Frame) -> np.ndarray:
 
 def test_the_crs_of_the_additional_raster_makes_no_difference(tmp_path: Path) -> None:
     """Bilinear interpolation errs by an eighth of the second derivative, so each side by 1.3 %."""
-    x = utm(256, 256)
+    x = utm(192, 192)
     path = write(tmp_path / "x.tif", places(x, x).astype("float32"), x)
     chips = {}
-    for code in (32633, 3857, 3035, 4326):
+    for code in (32633, 3035, 4326):
         y = seen_from(x, CRS.from_epsg(code), 1.0, 0.1)
         image = write(tmp_path / f"y{code}.tif", waves(y, x).astype("float32"), y)
         chips[code] = np.array([c.y for c in cut(path, image, tmp_path / f"c{code}")])
@@ -327,11 +327,11 @@ def test_the_crs_of_the_additional_raster_makes_no_difference(tmp_path: Path) ->
 
 
 def test_the_crs_of_a_class_map_moves_only_its_borders(tmp_path: Path) -> None:
-    x = utm(256, 256)
+    x = utm(192, 192)
     path = write(tmp_path / "x.tif", places(x, x).astype("float32"), x)
     colors = {0: (1, 1, 1), 1: (2, 2, 2)}
     true, chips = np.array([]), {}
-    for code in (32634, 3857, 4326):
+    for code in (32634, 4326):
         y = seen_from(x, CRS.from_epsg(code), 0.5, 0.1)
         image = (waves(y, x) > 0.2).astype("uint8")
         image_path = write(tmp_path / f"y{code}.tif", image, y, colors=colors)
@@ -339,8 +339,7 @@ def test_the_crs_of_a_class_map_moves_only_its_borders(tmp_path: Path) -> None:
         chips[code] = np.array([c.y for c in cuts])
         true = np.array([waves(c.frame, x) for c in cuts])
     assert set(np.unique(chips[4326])) == {0, 1}
-    for one in (3857, 4326):
-        differ = chips[one] != chips[32634]
-        assert 0 < differ.mean() < 0.03
-        # Within half a pixel of where the class changes: the steepest slope is 2 pi / 20.
-        assert np.abs(true[differ] - 0.2).max() < 0.6 * 2 * np.pi / 20
+    differ = chips[4326] != chips[32634]
+    assert 0 < differ.mean() < 0.03
+    # Within half a pixel of where the class changes: the steepest slope is 2 pi / 20.
+    assert np.abs(true[differ] - 0.2).max() < 0.6 * 2 * np.pi / 20

@@ -72,7 +72,7 @@ def edges(
 
     Returns
     -------
-    (n, n), of mean 0; None where there is nothing to hold on to.
+    (n, n); None where there is nothing to hold on to.
     """
     weight = _weight(valid)
     if not weight.any():
@@ -90,8 +90,7 @@ def edges(
     if (strength > strength.max() / 10).mean() < CONTENT:
         return None
     doubled = strongest**2 / np.maximum(strength, np.finfo(np.float32).tiny)
-    faded = (doubled - np.average(doubled, weights=weight)) * weight
-    return faded.astype(np.complex64)
+    return (doubled * weight).astype(np.complex64)
 
 
 def _layers(

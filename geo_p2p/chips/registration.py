@@ -20,6 +20,9 @@ __all__ = ["BlockShift", "Registration", "measure_registration"]
 PROBES = 16
 """Places looked at for each block wanted, before giving up: most may hold no common ground."""
 
+BARREN = 4
+"""Blocks read for each block wanted, before giving up: some have ground but no edges."""
+
 SHUFFLES = 16
 """How often blocks are paired that do not belong together, to see what chance makes."""
 
@@ -97,8 +100,8 @@ class Registration:
 
     @property
     def scattered(self) -> bool:
-        """Whether blocks are sure of shifts of their own, and no fewer than agree on one."""
-        return len(self.against) >= max(WITNESSES, len(self.agreeing))
+        """Whether more blocks are sure of shifts of their own than agree on one."""
+        return len(self.against) > max(WITNESSES - 1, len(self.agreeing))
 
     @property
     def known(self) -> bool:
@@ -214,9 +217,8 @@ def measure_registration(
         raise ChipError(f"{blocks} blocks of {block} px: give at least 1, of {SMALLEST} px")
     x.frame.require_same(y.frame, x.name, y.name)
     found = common_blocks((x, y), within or x.frame.window, block, PROBES * blocks, seed)
-    # What has ground but no edges is read too: no more of that than of what is wanted.
     sides = x.info.categorical, y.info.categorical
-    pairs = list(islice(_pairs(islice(found, 2 * blocks), sides), blocks))
+    pairs = list(islice(_pairs(islice(found, BARREN * blocks), sides), blocks))
     if not pairs:
         return Registration((0.0, 0.0), None, 0.0, ())
     reach = pairs[0].window.width // 4
