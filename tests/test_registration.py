@@ -450,6 +450,10 @@ def test_pixels_of_very_different_size_are_told_with_figures() -> None:
     assert coarser is not None
     assert "111-fold" in coarser
     assert "74.8 x 111 m in the additional raster" in coarser
+    globe = Frame(180, 360, Affine(1, 0, -180, 0, -1, 90), CRS.from_epsg(4326))
+    world = pixel_ratio_warning(globe, utm(9000, 9000, 30.0))
+    assert world is not None
+    assert "30 x 30 m in the additional raster" in world
 
 
 # --- real rasters --------------------------------------------------------------------

@@ -87,7 +87,9 @@ def pixel_ratio_warning(x: Frame, y: Frame) -> str | None:
     finer, coarser = max(spans), 1 / min(spans)
     if max(finer, coarser) <= RATIO:
         return None
-    sizes = f"{_size(x, x)} in the input, {_size(y, x)} in the additional raster"
+    # Where they meet: far from there, a metre of either CRS may be anything.
+    place = x.crop(shared_window(x, y) or x.window)
+    sizes = f"{_size(x, place)} in the input, {_size(y, place)} in the additional raster"
     if finer >= coarser:
         return (
             f"pixel sizes differ {finer:.3g}-fold ({sizes}): what is smaller than a pixel of the "
