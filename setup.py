@@ -51,6 +51,7 @@ TEST_REQUIRES = [
     "distributed>=2024.8",
     "hypothesis>=6.100",
     "mypy==2.4.*",
+    "pyproj>=3.6",
     "pytest>=8.2",
     "rio-cogeo>=5.4",
     "ruff==0.17.*",
