@@ -15,6 +15,7 @@ PACKAGES = [
     "geo_p2p",
     "geo_p2p.card",
     "geo_p2p.chips",
+    "geo_p2p.chips.split",
     "geo_p2p.cli",
     "geo_p2p.data",
     "geo_p2p.grid",

@@ -2,24 +2,42 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import shapely
+import shapely.affinity
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geo_p2p.chips.chip import ChipRecord
 from geo_p2p.raster import Frame, transform_points
 
-__all__ = ["feature_collection", "outline"]
+__all__ = ["Area", "area_collection", "feature_collection", "outline", "qgis_style"]
 
 SPACING = 64
 """Px between points along an outline, so that it stays true where its CRS bends."""
 
 DECIMALS = 8
 """Of a degree: about a millimetre."""
+
+COLORS = {"train": (31, 120, 180), "val": (255, 127, 0), "test": (106, 61, 154)}
+"""Of the parts, RGB 0-255; colour-blind readers tell them apart."""
+
+OPACITY = 64
+"""Of a fill, 0-255: chips overlap, and the map below must stay readable."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """A (multi)polygon in px of a frame, with what there is to say about it."""
+
+    shape: shapely.Geometry
+    frame: Frame
+    properties: Mapping[str, Any]
 
 
 def feature_collection(
@@ -54,6 +72,71 @@ def feature_collection(
     }
 
 
+def area_collection(areas: Iterable[Area]) -> dict[str, Any]:
+    """Describe areas as a GeoJSON FeatureCollection; those beyond the globe are left out.
+
+    Parameters
+    ----------
+    areas : their properties become those of the features.
+    """
+    features = []
+    for area in areas:
+        shape = _on_the_globe(area)
+        if not shape.is_empty:
+            geometry = json.loads(shapely.to_geojson(shape))
+            features.append(
+                {"type": "Feature", "geometry": geometry, "properties": dict(area.properties)}
+            )
+    return {"type": "FeatureCollection", "features": features}
+
+
+def qgis_style(field: str = "split") -> str:
+    """Style for QGIS, XML: polygons coloured by the part that a field names.
+
+    QGIS takes it of itself where it lies beside a layer under the same name:
+    ``chips.qml`` beside ``chips.geojson``.
+
+    References
+    ----------
+    QGIS user guide, "Saving and Sharing Layer Properties", on QML files
+    """
+    style = ElementTree.Element("qgis", version="3.22.0", styleCategories="Symbology")
+    renderer = ElementTree.SubElement(
+        style, "renderer-v2", type="categorizedSymbol", attr=field, forceraster="0"
+    )
+    categories = ElementTree.SubElement(renderer, "categories")
+    symbols = ElementTree.SubElement(renderer, "symbols")
+    for number, (part, color) in enumerate(COLORS.items()):
+        about = {"value": part, "label": part, "symbol": str(number), "render": "true"}
+        ElementTree.SubElement(categories, "category", about)
+        symbol = ElementTree.SubElement(
+            symbols, "symbol", type="fill", name=str(number), alpha="1", clip_to_extent="1"
+        )
+        _fill(symbol, color)
+    ElementTree.indent(style)
+    heading = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
+    return f"{heading}\n{ElementTree.tostring(style, encoding='unicode')}\n"
+
+
+def _fill(symbol: ElementTree.Element, color: tuple[int, int, int]) -> None:
+    """Give a symbol its one layer: a pale fill in a strong outline."""
+    layer = ElementTree.SubElement(
+        symbol, "layer", {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+    )
+    options = ElementTree.SubElement(layer, "Option", type="Map")
+    rgb = ",".join(map(str, color))
+    values = {
+        "color": f"{rgb},{OPACITY}",
+        "outline_color": f"{rgb},255",
+        "outline_style": "solid",
+        "outline_width": "0.26",
+        "outline_width_unit": "MM",
+        "style": "solid",
+    }
+    for name, value in values.items():
+        ElementTree.SubElement(options, "Option", name=name, value=value, type="QString")
+
+
 def outline(frame: Frame) -> shapely.Geometry:
     """Outline of a frame in longitude and latitude on WGS 84, degrees.
 
@@ -63,7 +146,28 @@ def outline(frame: Frame) -> shapely.Geometry:
     ----------
     RFC 7946, "The GeoJSON Format", sections 3.1.6 and 3.1.9
     """
-    border = shapely.segmentize(frame.polygon, max(frame.res) * SPACING)
+    return _finished(_ring_on_the_globe(frame.polygon.exterior, frame))
+
+
+def _on_the_globe(area: Area) -> shapely.Geometry:
+    """An area in longitude and latitude, as `outline` gives them."""
+    a, b, c, d, e, f = area.frame.transform[:6]
+    placed = shapely.affinity.affine_transform(area.shape, (a, b, d, e, c, f))
+    whole = []
+    for polygon in shapely.get_parts(placed):
+        rings = [_ring_on_the_globe(ring, area.frame) for ring in shapely.get_rings(polygon)]
+        if rings:
+            whole.append(shapely.difference(rings[0], shapely.union_all(rings[1:])))
+    return _finished(shapely.union_all(whole))
+
+
+def _finished(shape: shapely.Geometry) -> shapely.Geometry:
+    return shapely.orient_polygons(shapely.transform(shape, _rounded))
+
+
+def _ring_on_the_globe(ring: shapely.LinearRing, frame: Frame) -> shapely.Geometry:
+    """Ground inside a ring on a frame's CRS, in longitude and latitude on WGS 84, degrees."""
+    border = shapely.segmentize(ring, max(frame.res) * SPACING)
     xs, ys = shapely.get_coordinates(border).T
     points = transform_points(frame.crs, CRS.from_epsg(4326), xs, ys).T
     points = points[np.isfinite(points).all(1)]
@@ -74,8 +178,7 @@ def outline(frame: Frame) -> shapely.Geometry:
     points = _closed_over_the_pole(points)
     around = shapely.Polygon(points)
     turns = [_onto_the_map(around, turn * 360.0) for turn in (-1, 0, 1)]
-    whole = shapely.union_all([part for part in turns if part.area])
-    return shapely.orient_polygons(shapely.transform(whole, _rounded))
+    return shapely.union_all([part for part in turns if part.area])
 
 
 def _closed_over_the_pole(ring: NDArray[np.float64]) -> NDArray[np.float64]:
