@@ -5,6 +5,7 @@ done, and one that has none is cut again.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from rasterio.windows import Window
 
 from geo_p2p.chips.chip import Chip, ChipRecord, Scene
 from geo_p2p.chips.plan import Group, Job, Tile, hull_of
+from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.errors import AlignmentError
 from geo_p2p.grid import overlap_of
@@ -25,6 +27,9 @@ __all__ = ["SIDES", "GroupResult", "cut_group", "read_chips", "read_group"]
 
 SIDES = ("images", "images2")
 """Folders of the chips of the input and of the additional raster."""
+
+VALID = "valid share"
+"""Name of the filter that drops chips of which too little is valid."""
 
 Image = tuple[NDArray[Any], NDArray[np.bool_]]
 """Values (bands, rows, cols) and valid (rows, cols)."""
@@ -36,12 +41,12 @@ class GroupResult:
 
     Parameters
     ----------
-    seen : chips looked at.
+    dropped : how many chips each filter has dropped.
     records : those that were cut.
     samples : of either side, (chips, bands, n): some of the valid pixels of each.
     """
 
-    seen: int
+    dropped: Counter[str]
     records: list[ChipRecord]
     samples: tuple[NDArray[Any], NDArray[Any]]
 
@@ -57,7 +62,7 @@ def read_group(folder: Path, group: Group) -> GroupResult:
     plain = json.loads(file.read_text(encoding="utf-8"))
     with np.load(file.with_suffix(".npz")) as samples:
         return GroupResult(
-            plain["seen"],
+            Counter(plain["dropped"]),
             [ChipRecord.from_json(each) for each in plain["records"]],
             (samples["x"], samples["y"]),
         )
@@ -82,22 +87,31 @@ def cut_group(job: Job, group: Group) -> int:
     OSError
         If the chips cannot be written.
     """
-    seen, scene = 0, job.scenes[group.scene].name
+    scene = job.scenes[group.scene].name
+    dropped: Counter[str] = Counter()
     records: list[ChipRecord] = []
     samples: tuple[list[NDArray[Any]], list[NDArray[Any]]] = ([], [])
     for chip, images, window, angle in read_chips(job, group):
-        seen += 1
-        share = float(chip.valid.mean())
-        if share < job.config.min_valid or not chip.valid.any():
+        if verdict := fault_of(chip, job.config):
+            dropped[verdict] += 1
             continue
         _write(job, chip, images)
         x, y = (BandStats.of(*image) for image in images)
         census = _census(job, images[1])
+        share = float(chip.valid.mean())
         records.append(ChipRecord(chip.name, scene, window, angle, share, x, y, census))
         for side, image in zip(samples, images, strict=True):
             side.append(_sampled(*image, job.sample))
-    _save(job.folder, group, seen, records, samples)
+    _save(job.folder, group, GroupResult(dropped, records, _stacked(samples)))
     return group.count
+
+
+def fault_of(chip: Chip, config: ExportConfig) -> str:
+    """Name of the filter that drops a chip; "" for none."""
+    share = float(chip.valid.mean())
+    if share < config.min_valid or not share:
+        return VALID
+    return config.content.judge(chip).by
 
 
 def read_chips(job: Job, group: Group) -> Iterator[tuple[Chip, tuple[Image, Image], Window, float]]:
@@ -183,18 +197,19 @@ def _sampled(values: NDArray[Any], valid: NDArray[np.bool_], count: int) -> NDAr
     return picked
 
 
-def _save(
-    folder: Path,
-    group: Group,
-    seen: int,
-    records: list[ChipRecord],
+def _stacked(
     samples: tuple[list[NDArray[Any]], list[NDArray[Any]]],
-) -> None:
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    x, y = (np.stack(side) if side else np.zeros((0, 0, 0)) for side in samples)
+    return x, y
+
+
+def _save(folder: Path, group: Group, result: GroupResult) -> None:
     """Write what is known of a group; the records last, because they say that it is done."""
     file = group_file(folder, group)
-    x, y = (np.stack(side) if side else np.zeros((0, 0, 0)) for side in samples)
-    np.savez(file.with_suffix(".npz"), x=x, y=y)
-    plain = {"seen": seen, "records": [record.to_json() for record in records]}
+    np.savez(file.with_suffix(".npz"), x=result.samples[0], y=result.samples[1])
+    records = [record.to_json() for record in result.records]
     part = file.with_suffix(".part")
+    plain = {"dropped": dict(result.dropped), "records": records}
     part.write_text(json.dumps(plain, allow_nan=False), encoding="utf-8")
     part.replace(file)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo_p2p.chips.chip import ChipRecord
-from geo_p2p.chips.cut import SIDES, GroupResult, read_group
+from geo_p2p.chips.cut import SIDES, VALID, GroupResult, read_group
 from geo_p2p.chips.esri import write_esri_files
 from geo_p2p.chips.own import write_own_files
+from geo_p2p.chips.parting import Placed, part_chips, thin_out
 from geo_p2p.chips.plan import Job
-from geo_p2p.chips.split import Split, split_territory
+from geo_p2p.chips.split import Split
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.errors import ChipError
 
@@ -41,25 +42,18 @@ def finish(job: Job) -> Split:
     """
     results = [read_group(job.folder, group) for group in job.groups]
     records, samples = _ordered(results)
-    _require_chips(job, records, sum(result.seen for result in results))
-    config = job.config
-    split = split_territory(
-        [record.window for record in records],
-        config.side,
-        method=config.split,
-        val_pct=config.val_pct,
-        buffer=config.buffer,
-        seed=config.seed,
-    )
+    _require_chips(job, records, results)
+    split = part_chips(job, [Placed(r.scene, r.window, r.angle) for r in records])
+    split = thin_out(split, records, job)
     folder = job.folder / "chips"
-    kept = [i for i, part in enumerate(split.parts) if part]
-    for index in set(range(len(records))) - set(kept):
-        _remove(folder, records[index].name)
-    train = np.array([split.parts[i] == "train" for i in range(len(records))])
+    for record, used in zip(records, split.used, strict=True):
+        if not used:
+            _remove(folder, record.name)
+    train = np.array([part == "train" for part in split.parts])
     statistics = _statistics(job, records, samples, train)
-    records = [records[i] for i in kept]
+    kept = [record for record, used in zip(records, split.used, strict=True) if used]
     write_own_files(folder, job, records, split, statistics)
-    write_esri_files(folder, job, records, (_total(records, "x"), _total(records, "y")))
+    write_esri_files(folder, job, kept, (_total(kept, "x"), _total(kept, "y")))
     return split
 
 
@@ -76,13 +70,25 @@ def _ordered(
     return [records[i] for i in order], (x, y)
 
 
-def _require_chips(job: Job, records: Sequence[ChipRecord], seen: int) -> None:
+def _require_chips(
+    job: Job, records: Sequence[ChipRecord], results: Sequence[GroupResult]
+) -> None:
+    """Tell what the filters have dropped; refuse to end without a chip."""
+    dropped = reduce(Counter.__add__, (result.dropped for result in results), Counter[str]())
+    reasons = ", ".join(f"{number} by {name}" for name, number in dropped.most_common())
     if records:
+        if reasons:
+            log.info("%d chips dropped: %s", dropped.total(), reasons)
         return
+    if set(dropped) <= {VALID}:
+        raise ChipError(
+            f"none of {dropped.total()} chips is valid on {job.config.min_valid:.0%} of its pixels "
+            f"in both {job.x.name} and {job.y.name}; lower the valid share, or check that both "
+            "hold data where they overlap"
+        )
     raise ChipError(
-        f"none of {seen} chips is valid on {job.config.min_valid:.0%} of its pixels in both "
-        f"{job.x.name} and {job.y.name}; lower the valid share, or check that both hold data where "
-        "they overlap"
+        f"none of {dropped.total()} chips of {job.x.name} and {job.y.name} is left ({reasons}); "
+        "ask for less"
     )
 
 

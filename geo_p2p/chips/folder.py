@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from geo_p2p.chips.cut import SIDES
-from geo_p2p.chips.own import GEOJSON, OWN
+from geo_p2p.chips.own import OURS
 
 __all__ = ["foreign_files", "is_chip_folder"]
 
@@ -15,6 +15,6 @@ def is_chip_folder(folder: Path) -> bool:
 
 def foreign_files(folder: Path) -> list[str]:
     """Names in a chip folder that no export writes; a trained model, say."""
-    ours = {*SIDES, OWN, GEOJSON, "map.txt", "stats.txt"}
+    ours = {*SIDES, *OURS, "map.txt", "stats.txt"}
     names = sorted(item.name for item in folder.iterdir())
     return [name for name in names if name not in ours and not name.startswith(("esri_", "."))]

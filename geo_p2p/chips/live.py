@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rasterio.windows import Window
-
 from geo_p2p.chips.chip import Chip
-from geo_p2p.chips.cut import read_chips
+from geo_p2p.chips.cut import fault_of, read_chips
 from geo_p2p.chips.export import job_of
 from geo_p2p.chips.pairs import Bidx
+from geo_p2p.chips.parting import Placed, part_chips
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.settings import ExportConfig
-from geo_p2p.chips.split import split_territory
 from geo_p2p.errors import ChipError
 from geo_p2p.raster import Bands
 
@@ -21,7 +19,8 @@ __all__ = ["SETTINGS", "RasterPairs", "cut"]
 
 SETTINGS = (
     *("bidx", "additional_bidx", "mask", "min_valid", "resampling"),
-    *("edges", "rotation_angle", "split", "buffer"),
+    *("edges", "rotation_angle", "split", "test_pct", "buffer", "halo", "folds", "fold"),
+    *("min_content", "background", "min_std_x", "min_std_y", "split_polygons", "split_field"),
 )
 """Fields of `ExportConfig` that hold for chips cut on the fly, beside those of every set."""
 
@@ -94,14 +93,7 @@ def cut(src: str | Path, additional: str | Path, config: ExportConfig) -> Raster
             f"{job.x.name} and {job.y.name}; lower min_valid, or check that both hold data where "
             "they overlap"
         )
-    split = split_territory(
-        [window for _, window in found],
-        config.side,
-        method=config.split,
-        val_pct=config.val_pct,
-        buffer=config.buffer,
-        seed=config.seed,
-    )
+    split = part_chips(job, [placed for _, placed in found])
     parts = {chip.name: part for (chip, _), part in zip(found, split.parts, strict=True)}
     how = {key: getattr(split, key) for key in ("method", "val_pct", "seed", "side", "buffer")}
     sides = {side: [n for n, part in parts.items() if part == side] for side in ("train", "val")}
@@ -114,9 +106,9 @@ def cut(src: str | Path, additional: str | Path, config: ExportConfig) -> Raster
     )
 
 
-def _valid(job: Job) -> Iterator[tuple[Chip, Window]]:
-    """Read the chips that are valid enough, with their windows."""
+def _valid(job: Job) -> Iterator[tuple[Chip, Placed]]:
+    """Read the chips that no filter drops, with their places."""
     for group in job.groups:
-        for chip, _, window, _ in read_chips(job, group):
-            if chip.valid.any() and chip.valid.mean() >= job.config.min_valid:
-                yield chip, window
+        for chip, _, window, angle in read_chips(job, group):
+            if not fault_of(chip, job.config):
+                yield chip, Placed(job.scenes[group.scene].name, window, angle)

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geo_p2p.chips.chip import Chip
+from geo_p2p.chips.cut import fault_of
 from geo_p2p.chips.export import job_of
+from geo_p2p.chips.parting import Placed, part_chips
 from geo_p2p.chips.plan import Job, Tile
 from geo_p2p.chips.settings import ExportConfig
-from geo_p2p.chips.split import Split, split_territory
+from geo_p2p.chips.split import Split
 from geo_p2p.raster import Frame
 
 __all__ = ["Outlook", "foresee_chips"]
@@ -24,8 +27,8 @@ PROBES = 48
 COLUMNS, LINES = 64, 24
 """Most characters a picture is wide and high; a character is twice as high as it is wide."""
 
-MARKS = {"train": "o", "val": "#", "": "-"}
-"""Characters of training and validation ground, and of what lies between them."""
+MARKS = {"train": "o", "": "-", "test": "x", "val": "#"}
+"""Characters of the ground of each part; what comes later is drawn over what comes before."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Outlook:
     chips : about how many of their chips would pass, judged by a sample of them.
     size : about how many bytes all images would take before compression.
     split : how all of them would be split.
-    picture : the raster in characters: o training, # validation, - in between, . not cut.
+    picture : the raster in characters: o training, # validation, x test, - in
+        between, . not cut.
     """
 
     tiles: int
@@ -66,13 +70,8 @@ def foresee_chips(
     config = job.config
     tiles = [(group.scene, tile) for group in job.groups for tile in job.tiles_of(group)]
     chips = round(_passing(job, tiles) * len(tiles)) * len(config.angles)
-    split = split_territory(
-        [tile.window for _, tile in tiles],
-        config.side,
-        method=config.split,
-        val_pct=config.val_pct,
-        buffer=config.buffer,
-        seed=config.seed,
+    split = part_chips(
+        job, [Placed(job.scenes[scene].name, tile.window) for scene, tile in tiles]
     )
     pixel = sum(s.info.count * np.dtype(s.info.dtype).itemsize for s in (job.x, job.y))
     size = chips * math.prod(config.shape) * pixel
@@ -85,9 +84,9 @@ def _passing(job: Job, tiles: Sequence[tuple[int, Tile]]) -> float:
     passed = []
     for scene, tile in (tiles[i] for i in chosen):
         pair = job.scenes[scene]
-        (_, x), (_, y) = pair.x.read(tile.window), pair.y.read(tile.window)
-        share = (x & y).sum() / math.prod(job.config.shape)
-        passed.append(share > 0 and share >= job.config.min_valid)
+        (x, x_valid), (y, y_valid) = pair.x.read(tile.window), pair.y.read(tile.window)
+        chip = Chip(x, y, x_valid & y_valid, pair.x.frame.crop(tile.window), "")
+        passed.append(not fault_of(chip, job.config))
     return float(np.mean(passed))
 
 
@@ -111,8 +110,7 @@ def _drawn(frame: Frame, tiles: Sequence[tuple[Window, str]]) -> str:
     rows, cols = max(1, round(height / step / 2)), max(1, round(width / step))
     canvas: NDArray[np.str_] = np.full((rows, cols), ".")
     ys, xs = (np.arange(rows) + 0.5) * height / rows, (np.arange(cols) + 0.5) * width / cols
-    # What is validation ground shall be seen, however little it is.
-    for wanted in ("train", "", "val"):
+    for wanted in MARKS:
         for window, part in tiles:
             if part == wanted:
                 down, across = window.toranges()

@@ -1,4 +1,4 @@
-"""``geo_p2p.json`` and ``chips.geojson``: what Esri's files have no key for."""
+"""What Esri's files have no key for: ``geo_p2p.json``, and maps of the chips and of the split."""
 
 import json
 import math
@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from geo_p2p.chips.chip import ChipRecord, Source
-from geo_p2p.chips.outline import feature_collection
+from geo_p2p.chips.outline import area_collection, feature_collection, qgis_style
 from geo_p2p.chips.plan import Job
-from geo_p2p.chips.split import Split
+from geo_p2p.chips.split import Split, split_areas
 from geo_p2p.raster import Bands, Frame
 from geo_p2p.version import versions
 
-__all__ = ["FORMAT", "GEOJSON", "OWN", "bands_of", "write_own_files"]
+__all__ = ["FORMAT", "OURS", "OWN", "bands_of", "write_own_files"]
 
 FORMAT = 1
 """Version of geo_p2p.json."""
 
 OWN = "geo_p2p.json"
 GEOJSON = "chips.geojson"
+SPLIT_GEOJSON = "split.geojson"
+
+OURS = (OWN, GEOJSON, SPLIT_GEOJSON, "chips.qml", "split.qml")
+"""All of our own files in a chip folder."""
 
 
 def write_own_files(
@@ -30,18 +34,17 @@ def write_own_files(
     split: Split,
     statistics: Mapping[str, Any],
 ) -> None:
-    """Write both files of a chip folder.
+    """Write our own files of a chip folder.
 
     Parameters
     ----------
     folder : the chip folder.
     job : what the chips were cut from.
-    records : the chips that are kept.
-    split : of all chips; those of no part are not kept.
+    records : all chips that were cut; those that no part uses are not described.
+    split : of all of them.
     statistics : of the training chips.
     """
-    kept = [part for part in split.parts if part]
-    parts = dict(zip((record.name for record in records), kept, strict=True))
+    parts = {r.name: part for r, part in zip(records, split.parts, strict=True)}
     frame = job.x.frame
     document = {
         "format": FORMAT,
@@ -51,22 +54,45 @@ def write_own_files(
         "crs": frame.crs.to_wkt(),
         "pixel_size": frame.res,
         "scenes": {name: _lattice(frame) for name, frame in job.frames.items()},
-        "split": {
-            "summary": str(split),
-            "method": split.method,
-            "val_pct": split.val_pct,
-            "seed": split.seed,
-            "side": split.side,
-            "buffer": split.buffer,
-            "blocks": [block.flatten() for block in split.blocks],
-            "train": [name for name, part in parts.items() if part == "train"],
-            "val": [name for name, part in parts.items() if part == "val"],
-        },
+        "registration": dict(job.registration),
+        "split": _split(split, records),
         "statistics": dict(statistics),
         "versions": versions(),
     }
     _write_json(folder / OWN, document, indent=2)
-    _write_json(folder / GEOJSON, feature_collection(records, parts, job.frames))
+    kept = [record for record, used in zip(records, split.used, strict=True) if used]
+    _write_json(folder / GEOJSON, feature_collection(kept, parts, job.frames))
+    windows, scenes = [r.window for r in records], [r.scene for r in records]
+    areas = split_areas(split, windows, job.frames, scenes)
+    _write_json(folder / SPLIT_GEOJSON, area_collection(areas))
+    for name in (GEOJSON, SPLIT_GEOJSON):  # QGIS takes a style of the same name by itself
+        (folder / name).with_suffix(".qml").write_text(qgis_style(), encoding="utf-8")
+
+
+def _split(split: Split, records: Sequence[ChipRecord]) -> dict[str, Any]:
+    """Describe a split; with folds, the chips that each of them validates on."""
+    names = [record.name for record in records]
+
+    def of(part: str, parts: Sequence[str]) -> list[str]:
+        return [name for name, its in zip(names, parts, strict=True) if its == part]
+
+    return {
+        "summary": str(split),
+        "method": split.method,
+        "val_pct": split.val_pct,
+        "test_pct": split.test_pct,
+        "seed": split.seed,
+        "side": split.side,
+        "buffer": split.buffer,
+        "common": split.common,
+        "nearest": split.nearest,
+        "blocks": [block.flatten() for block in split.blocks],
+        "train": of("train", split.parts),
+        "val": of("val", split.parts),
+        "test": of("test", split.parts),
+        "fold": split.fold if split.folds else None,
+        "folds": [{"train": of("train", f), "val": of("val", f)} for f in split.folds],
+    }
 
 
 def _write_json(path: Path, document: Mapping[str, Any], indent: int | None = None) -> None:

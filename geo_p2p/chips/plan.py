@@ -8,8 +8,8 @@ depend on nothing but the plan, whoever runs them and in whatever order.
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,14 @@ class Job:
     areas : area of interest of each scene in the CRS of its input; None for all of it.
     config : settings.
     folder : where chips and what is known of them are put until all are cut.
+    registration : how the rasters of each scene line up, as measured, for the record.
     """
 
     scenes: tuple[Scene, ...]
     areas: tuple[shapely.Geometry | None, ...]
     config: ExportConfig
     folder: Path
+    registration: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def x(self) -> Source:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from geo_p2p.chips.split import refuse_impossible
+from geo_p2p.chips.filters import ChipFilter
+from geo_p2p.chips.split import SplitConfig
 from geo_p2p.errors import ChipError, GridError
 from geo_p2p.raster import FORMATS
 
@@ -43,10 +44,15 @@ class ExportConfig:
     resampling : how the additional raster is warped onto the input's lattice.
     image_format : key of `geo_p2p.raster.FORMATS`.
     start_index : number of the first chip.
-    split : how to part training from validation: "blocks", "random" or "none".
-    val_pct : share of chips to validate on, percent.
-    buffer : px between training chips and validation blocks; half a chip if None.
-    seed : of the split.
+    min_content, background, min_std_x, min_std_y : see `geo_p2p.chips.ChipFilter`.
+    split : how to part the chips: one of `geo_p2p.chips.split.METHODS`.
+    val_pct, test_pct, buffer, halo, folds, fold : see `geo_p2p.chips.SplitConfig`.
+    split_polygons, split_field : vector file with the polygons of "polygons", and their attribute
+        that says train, val or test.
+    max_per_stratum : most training chips of each stratum, so that the frequent does not drown the
+        rare; None for all. Strata are the most frequent class, or quarters of the target's mean.
+        What is validated and tested on stays as frequent as it is.
+    seed : of all chance.
 
     Raises
     ------
@@ -65,9 +71,20 @@ class ExportConfig:
     resampling: str = "auto"
     image_format: str = "TIFF"
     start_index: int = 0
+    min_content: float | Mapping[int, float] = 0.0
+    background: tuple[float, ...] = (0,)
+    min_std_x: float = 0.0
+    min_std_y: float = 0.0
     split: str = "blocks"
     val_pct: float = 10.0
+    test_pct: float = 0.0
     buffer: int | None = None
+    halo: int = 64
+    folds: int = 5
+    fold: int = 0
+    split_polygons: str | Path | None = None
+    split_field: str = "split"
+    max_per_stratum: int | None = None
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -85,7 +102,10 @@ class ExportConfig:
                 told = f"{name} {getattr(self, name)}".replace("_", " ")
                 extent = f"at least {least}" if most == math.inf else f"{least} to {most}"
                 raise ChipError(f"{told}: give {extent}")
-        refuse_impossible(self.split, self.val_pct, self.buffer)
+        if self.max_per_stratum is not None and self.max_per_stratum < 1:
+            raise ChipError(f"at most {self.max_per_stratum} chips of a stratum: give 1 or more")
+        self.content, self.parting(0.0)  # built to be checked
+        self._refuse_splits()
 
     def _refuse_sizes(self) -> None:
         for size, step in zip(self.shape, self.steps, strict=True):
@@ -93,6 +113,37 @@ class ExportConfig:
                 raise GridError(f"tile size {size} px: give at least 1")
             if not 0 < step <= size:
                 raise GridError(f"stride {step} px: give 1 to the tile size, {size}")
+
+    def _refuse_splits(self) -> None:
+        if (self.split == "polygons") != (self.split_polygons is not None):
+            raise ChipError(
+                "split 'polygons' and a file of split polygons go together; give both or neither"
+            )
+        if self.split == "random" and self.steps != self.shape:
+            raise ChipError(
+                f"split 'random': chips of {self.side} px every {min(self.steps)} px overlap, so "
+                "that training would see what it is validated on; split by blocks, take a stride "
+                "of a whole chip, or say 'random-overlapping'"
+            )
+
+    @property
+    def content(self) -> ChipFilter:
+        """What a chip must hold."""
+        return ChipFilter(self.min_content, self.background, self.min_std_x, self.min_std_y)
+
+    def parting(self, autocorrelation: float) -> SplitConfig:
+        """Settings of the split, with the px within which values of the target are alike."""
+        return SplitConfig(
+            method=self.split,
+            val_pct=self.val_pct,
+            test_pct=self.test_pct,
+            buffer=self.buffer,
+            seed=self.seed,
+            halo=self.halo,
+            autocorrelation=autocorrelation,
+            folds=self.folds,
+            fold=self.fold,
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -119,7 +170,10 @@ class ExportConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {**asdict(self), "mask": None if self.mask is None else str(self.mask)}
+        plain = asdict(self)
+        for name in ("mask", "split_polygons"):
+            plain[name] = None if plain[name] is None else str(plain[name])
+        return plain
 
 
 def _rows_cols(value: int | tuple[int, int]) -> tuple[int, int]:

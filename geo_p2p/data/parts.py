@@ -140,7 +140,7 @@ def _by_place(
             split = split_territory(windows, size, val_pct=100 * share, seed=seed)
             sides, how = split.parts, {key: getattr(split, key) for key in SPLIT}
         for name, side in zip(names, sides, strict=True):
-            if side:
+            if side in ("train", "val"):
                 (parts.train if side == "train" else parts.val).append(name)
         parts.how.append(how)
     parts.open = []
