@@ -9,9 +9,10 @@ raster as bytes; `write_mosaic` turns block files into one Cloud Optimized GeoTI
 from .bands import Bands, common_nodata, read_bands
 from .encoding import FORMATS, encode, require_encodable
 from .files import partial_path, refuse_to_clobber
-from .frame import Frame, transform_points
+from .frame import PIXELS, Frame, transform_points
 from .mosaic import check_options, write_mosaic
-from .plain import PIXELS, UNKNOWN, PlainImage, pixel_frame, resample
+from .pixels import PixelSource
+from .plain import UNKNOWN, PlainImage, resample
 from .sink import CHIP, RASTER, RasterSink
 from .source import RESAMPLINGS, RasterSource
 
@@ -24,6 +25,7 @@ __all__ = [
     "UNKNOWN",
     "Bands",
     "Frame",
+    "PixelSource",
     "PlainImage",
     "RasterSink",
     "RasterSource",
@@ -31,7 +33,6 @@ __all__ = [
     "common_nodata",
     "encode",
     "partial_path",
-    "pixel_frame",
     "read_bands",
     "refuse_to_clobber",
     "require_encodable",

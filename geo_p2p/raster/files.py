@@ -47,11 +47,11 @@ LEFTOVERS = (*SIDE_CARS, ".ovr.tmp", ".msk.ovr.tmp", ".vrt")
 _opening = threading.Lock()
 
 
-def open_quietly(path: str) -> Any:
-    """Open a raster for reading; one without a place on Earth is no reason to warn."""
+def open_quietly(path: str, mode: str = "r", **creation: Any) -> Any:
+    """Open a raster; one without a place on Earth is no reason to warn."""
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path)
+        return rasterio.open(path, mode, **creation)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class Layer:
     RasterError
         Without a place on Earth, or if an alpha band is picked.
     AlignmentError
-        If it cannot be warped onto ``like``.
+        If it cannot be brought onto ``like``.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Layer:
         coloured = _colour_bands(dataset)
         # In 8-bit colour a single channel at the nodata value is ordinary: only the colour is not.
         self.colour = bool(coloured)
-        self.dataset, self.warped_to_map = self._placed(dataset)
-        self.frame = self._own_frame()
+        self.dataset, self.warped_to_map = self._placed(dataset, resampling)
+        self.footprint = self.frame = self._own_frame()
         if like is not None and not self.frame.same_lattice(like):
             self.dataset, self.frame = self._warped(like, resampling), like
         self.alpha = _alpha_band(self.dataset)
         self.masks = _mask_bands(self.dataset, coloured or self.indexes)
 
-    def _placed(self, dataset: Any) -> tuple[Any, bool]:
+    def _placed(self, dataset: Any, resampling: str) -> tuple[Any, bool]:
         """Give a dataset that control points or RPCs place a lattice of its own."""
         points, crs = dataset.gcps
         extra: dict[str, Any] = {}
@@ -76,8 +76,9 @@ class Layer:
             # RPCs lead to longitude and latitude on WGS 84 (RPC00B, STDI-0002 vol. 1, app. E);
             # without a terrain model, the mean height of the scene is the best there is.
             crs, extra = CRS.from_epsg(4326), {"RPC_HEIGHT": repr(dataset.rpcs.height_off)}
-        # Blends of class numbers are other classes.
-        method = Resampling.nearest if self.info.categorical else Resampling.bilinear
+        # Blends of class numbers are other classes, and who asks for nearest wants no blends.
+        exact = self.info.categorical or resampling == "nearest"
+        method = Resampling.nearest if exact else Resampling.bilinear
         options = {**self._warp_options(dataset), **extra}
         try:
             return WarpedVRT(

@@ -1,12 +1,11 @@
 """Read rasters: values with a mask, warped onto another lattice if asked."""
 
 import os
-import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from rasterio.windows import Window
 from ..errors import RasterError
 from .bands import Bands, stacked
 from .frame import Frame
+from .handles import HANDLES, Key
 from .layer import Layer, open_dataset
 
 __all__ = ["RESAMPLINGS", "RasterSource"]
@@ -27,7 +27,8 @@ RESAMPLINGS = ("auto", "nearest", "bilinear", "cubic", "average", "mode", "lancz
 class RasterSource:
     """A raster to read from, by any process and any thread.
 
-    Handles are opened late, one per process and thread, and are not pickled.
+    Handles are opened late, one per process and thread, and are not pickled. A thread keeps those
+    of the sources that it read last (see `HANDLES`).
 
     Parameters
     ----------
@@ -58,6 +59,8 @@ class RasterSource:
     like: Frame | None = None
     resampling: str = "auto"
 
+    _layer: ClassVar[type[Layer]] = Layer
+
     def __init__(
         self,
         paths: str | Path | Iterable[str | Path],
@@ -81,9 +84,9 @@ class RasterSource:
         for layer in others:
             first.frame.require_same(layer.frame, first.path, layer.path)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the description without the handles."""
-        return RasterSource, (self.paths, self.bands, self.like, self.resampling)
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the description; the files were checked, and are opened again when needed."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @property
     def name(self) -> str:
@@ -94,6 +97,11 @@ class RasterSource:
     def frame(self) -> Frame:
         """Where the pixels are."""
         return self._layers[0].frame
+
+    @cached_property
+    def footprint(self) -> Frame:
+        """Where the pixels of the first file are, before any warp onto ``like``."""
+        return self._layers[0].footprint
 
     @cached_property
     def info(self) -> Bands:
@@ -177,16 +185,12 @@ class RasterSource:
     @property
     def _layers(self) -> "list[Layer]":
         """The opened files of this process and thread."""
-        handles = self._handles
-        if getattr(handles, "process", None) != os.getpid():
-            handles.layers = self._open()
-            handles.process = os.getpid()
-        layers: list[Layer] = handles.layers
+        layers: list[Layer] = HANDLES.of(self._key, self._open)
         return layers
 
     @cached_property
-    def _handles(self) -> threading.local:
-        return threading.local()
+    def _key(self) -> Key:
+        return Key()
 
     def _open(self) -> "list[Layer]":
         """Open every file with the share of the band numbers that falls to it."""
@@ -197,7 +201,7 @@ class RasterSource:
             own = range(before + 1, before + dataset.count + 1)
             picked = None if self.bands is None else sorted(b - before for b in wanted & set(own))
             if picked != []:
-                layers.append(Layer(path, dataset, picked, self.like, self.resampling))
+                layers.append(self._layer(path, dataset, picked, self.like, self.resampling))
             before += dataset.count
         if missing := wanted - set(range(1, before + 1)):
             raise RasterError(

@@ -1,0 +1,108 @@
+"""Where one frame lies in another, and one frame around several."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from ..errors import AlignmentError
+from .frame import Frame
+
+__all__ = ["reach", "shares_ground", "union_frame"]
+
+REACH = 2.0
+"""Px beyond its ground that a warped raster may still fill: its own edge, rounding included."""
+
+STEPS = 21
+"""Positions along a side of a frame that is seen from another CRS."""
+
+
+def reach(frame: Frame, other: Frame) -> tuple[float, float, float, float]:
+    """Box of ``other``'s pixels that ``frame`` can fill; rather too large than too small.
+
+    Parameters
+    ----------
+    frame : the ground.
+    other : the lattice to express it in, of any CRS.
+
+    Returns
+    -------
+    Left, top, right, bottom, px of ``other``; all of it where the way there is unclear.
+
+    Raises
+    ------
+    AlignmentError
+        If no transformation leads from one CRS to the other.
+    """
+    points = _seen_from(frame, other)
+    if not np.isfinite(points).all():
+        return 0.0, 0.0, float(other.width), float(other.height)
+    low, high = points.min(1), points.max(1)
+    # Between the positions an edge may bulge, and a pole may hide.
+    bulge = 0.0 if frame.crs == other.crs else (high - low) / (STEPS - 1)
+    (left, top), (right, bottom) = low - bulge - REACH, high + bulge + REACH
+    return float(left), float(top), float(right), float(bottom)
+
+
+def shares_ground(frame: Frame, other: Frame) -> bool:
+    """Whether two frames share more than an edge.
+
+    Raises
+    ------
+    AlignmentError
+        If no transformation leads from one CRS to the other.
+    """
+    if frame.crs != other.crs:
+        return frame.overlaps(other)
+    return bool(frame.polygon.intersection(other.polygon).area > 0)
+
+
+def union_frame(frames: Sequence[Frame]) -> Frame:
+    """The lattice of the first frame, extended over the ground of all.
+
+    Parameters
+    ----------
+    frames : at least one, in any CRS.
+
+    Returns
+    -------
+    A frame whose pixels coincide with those of the first.
+
+    Raises
+    ------
+    AlignmentError
+        If a frame reaches beyond where the first one's CRS leads.
+    """
+    first = frames[0]
+    low, high = np.zeros(2), np.array([first.width, first.height], float)
+    for frame in frames[1:]:
+        points = _seen_from(frame, first)
+        if not np.isfinite(points).all():
+            raise AlignmentError(
+                f"{first.crs_name} does not lead to all the ground of a raster {frame}, so the two "
+                "make no mosaic; process the items separately"
+            )
+        low, high = np.minimum(low, points.min(1)), np.maximum(high, points.max(1))
+    # An edge that misses the lattice by rounding must not claim a pixel more.
+    left, top = (math.floor(round(value, 3)) for value in low)
+    right, bottom = (math.ceil(round(value, 3)) for value in high)
+    moved = first.transform * Affine.translation(left, top)
+    return Frame(bottom - top, right - left, moved, first.crs)
+
+
+def _seen_from(frame: Frame, other: Frame) -> NDArray[np.float64]:
+    """(2, n) positions all over ``frame``, px of ``other``; degrees run on past 180."""
+    share = np.linspace(0, 1, STEPS)
+    cols, rows = np.meshgrid(share * frame.width, share * frame.height)
+    points = frame.pixels_in(other, cols.ravel(), rows.ravel())
+    if not other.crs.is_geographic or frame.crs == other.crs:
+        return points
+    turn = np.array(
+        [[other.transform.a, other.transform.b], [other.transform.d, other.transform.e]]
+    )
+    around = np.linalg.solve(turn, [360.0, 0.0])[:, None]
+    centre = np.array([[other.width], [other.height]]) / 2
+    turns = np.round((around * (centre - points)).sum(0) / (around**2).sum())
+    return points + turns * around
