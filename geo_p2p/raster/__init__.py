@@ -10,6 +10,7 @@ from .bands import Bands, common_nodata, read_bands
 from .encoding import FORMATS, encode, require_encodable
 from .files import partial_path, refuse_to_clobber
 from .frame import PIXELS, Frame, transform_points
+from .ground import reach, require_inside, shares_ground, union_frame
 from .mosaic import check_options, write_mosaic
 from .pixels import PixelSource
 from .plain import UNKNOWN, PlainImage, resample
@@ -33,10 +34,14 @@ __all__ = [
     "common_nodata",
     "encode",
     "partial_path",
+    "reach",
     "read_bands",
     "refuse_to_clobber",
     "require_encodable",
     "resample",
+    "require_inside",
+    "shares_ground",
     "transform_points",
+    "union_frame",
     "write_mosaic",
 ]

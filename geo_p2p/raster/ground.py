@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
-from ..errors import AlignmentError
+from ..errors import AlignmentError, RasterError
 from .frame import Frame
 
-__all__ = ["reach", "shares_ground", "union_frame"]
+__all__ = ["reach", "require_inside", "shares_ground", "union_frame"]
 
 REACH = 2.0
 """Px beyond its ground that a warped raster may still fill: its own edge, rounding included."""
@@ -44,6 +45,23 @@ def reach(frame: Frame, other: Frame) -> tuple[float, float, float, float]:
     bulge = 0.0 if frame.crs == other.crs else (high - low) / (STEPS - 1)
     (left, top), (right, bottom) = low - bulge - REACH, high + bulge + REACH
     return float(left), float(top), float(right), float(bottom)
+
+
+def require_inside(name: str, frame: Frame, window: Window) -> None:
+    """Refuse a window that leaves the raster: GDAL would quietly return fewer pixels.
+
+    Raises
+    ------
+    RasterError
+        Naming the raster and both places.
+    """
+    (top, bottom), (left, right) = window.toranges()
+    height, width = frame.shape
+    if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+        raise RasterError(
+            f"{name}: rows {top} to {bottom}, columns {left} to {right} lie outside its "
+            f"{height} rows and {width} columns"
+        )
 
 
 def shares_ground(frame: Frame, other: Frame) -> bool:
@@ -99,10 +117,9 @@ def _seen_from(frame: Frame, other: Frame) -> NDArray[np.float64]:
     points = frame.pixels_in(other, cols.ravel(), rows.ravel())
     if not other.crs.is_geographic or frame.crs == other.crs:
         return points
-    turn = np.array(
-        [[other.transform.a, other.transform.b], [other.transform.d, other.transform.e]]
-    )
-    around = np.linalg.solve(turn, [360.0, 0.0])[:, None]
+    inverse = ~other.transform
+    around = 360 * np.array([[inverse.a], [inverse.d]])
     centre = np.array([[other.width], [other.height]]) / 2
     turns = np.round((around * (centre - points)).sum(0) / (around**2).sum())
-    return points + turns * around
+    moved: NDArray[np.float64] = points + turns * around
+    return moved

@@ -14,6 +14,7 @@ from rasterio.windows import Window
 from ..errors import RasterError
 from .bands import Bands, stacked
 from .frame import Frame
+from .ground import require_inside
 from .handles import HANDLES, Key
 from .layer import Layer, open_dataset
 
@@ -154,7 +155,7 @@ class RasterSource:
             If the window leaves the raster, or the file cannot be read there.
         """
         window = self.frame.window if window is None else window
-        self._require_inside(window)
+        require_inside(self.name, self.frame, window)
         parts = [layer.read(window) for layer in self._layers]
         values = parts[0][0]
         if len(parts) > 1:
@@ -162,16 +163,6 @@ class RasterSource:
         if self._order != tuple(range(len(values))):
             values = values[list(self._order)]
         return values, np.logical_and.reduce([part[1] for part in parts])
-
-    def _require_inside(self, window: Window) -> None:
-        """Refuse a window that leaves the raster: GDAL would quietly return fewer pixels."""
-        (top, bottom), (left, right) = window.toranges()
-        height, width = self.frame.shape
-        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-            raise RasterError(
-                f"{self.name}: rows {top} to {bottom}, columns {left} to {right} lie outside its "
-                f"{height} rows and {width} columns"
-            )
 
     @cached_property
     def _order(self) -> tuple[int, ...]:
