@@ -134,7 +134,8 @@ class Frame:
         Returns
         -------
         (2, n) array of (column, row) positions in ``other``, px; NaN where the
-        transformation does not reach.
+        transformation does not reach. Of the turns around the globe the one nearest to the
+        centre of ``other``.
 
         Raises
         ------
@@ -144,6 +145,9 @@ class Frame:
         t = self.transform
         xs, ys = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
         xs, ys = transform_points(self.crs, other.crs, xs, ys)
+        if other.crs.is_geographic and self.crs != other.crs:
+            middle, _ = other.transform * (other.width / 2, other.height / 2)
+            xs = xs + 360 * np.round((middle - xs) / 360)
         t = ~other.transform
         return np.array([t.a * xs + t.b * ys + t.c, t.d * xs + t.e * ys + t.f])
 

@@ -111,15 +111,7 @@ def union_frame(frames: Sequence[Frame]) -> Frame:
 
 
 def _seen_from(frame: Frame, other: Frame) -> NDArray[np.float64]:
-    """(2, n) positions all over ``frame``, px of ``other``; degrees run on past 180."""
+    """(2, n) positions all over ``frame``, px of ``other``."""
     share = np.linspace(0, 1, STEPS)
     cols, rows = np.meshgrid(share * frame.width, share * frame.height)
-    points = frame.pixels_in(other, cols.ravel(), rows.ravel())
-    if not other.crs.is_geographic or frame.crs == other.crs:
-        return points
-    inverse = ~other.transform
-    around = 360 * np.array([[inverse.a], [inverse.d]])
-    centre = np.array([[other.width], [other.height]]) / 2
-    turns = np.round((around * (centre - points)).sum(0) / (around**2).sum())
-    moved: NDArray[np.float64] = points + turns * around
-    return moved
+    return frame.pixels_in(other, cols.ravel(), rows.ravel())
