@@ -14,6 +14,9 @@ from rasterio.crs import CRS
 from rasterio.windows import Window
 from rasters import utm, write, write_unplaced
 
+from geo_p2p.chips.chip import ChipRecord
+from geo_p2p.chips.outline import feature_collection
+from geo_p2p.chips.stats import BandStats
 from geo_p2p.errors import AlignmentError, RasterError
 from geo_p2p.raster import CHIP, Frame, PixelSource, RasterSink, RasterSource
 
@@ -105,6 +108,15 @@ def test_a_source_is_a_value_that_threads_read(tmp_path: Path) -> None:
         got = list(pool.map(copy.read, windows))
     for window, (values, _) in zip(windows, got, strict=True):
         assert np.array_equal(values, IMAGE[[2, 0]][:, *window.toslices()])
+
+
+def test_a_chip_in_pixels_is_a_feature_without_a_place() -> None:
+    stats = BandStats.of(IMAGE, np.ones((40, 60), bool))
+    records = [ChipRecord("a", "here", Window(0, 0, 32, 32), 0.0, 1.0, stats, stats)]
+    for frame, kind in ((Frame.of_pixels(40, 60), None), (utm(40, 60), "Polygon")):
+        document = feature_collection(records, {"a": "train"}, {"here": frame})
+        geometry = document["features"][0]["geometry"]
+        assert (geometry and geometry["type"]) == kind
 
 
 def test_pixels_lead_to_no_map(tmp_path: Path) -> None:
