@@ -19,7 +19,7 @@ from rasterio.warp import transform as warp_points
 from rasterio.windows import Window
 from rasters import utm
 
-from geo_p2p.chips.vector import TILE, VectorSource
+from geo_p2p.chips.vector import COARSE, TILE, VectorSource
 from geo_p2p.errors import AlignmentError, ChipError, GeoP2PError, RasterError
 from geo_p2p.raster import Frame
 
@@ -117,6 +117,20 @@ def test_a_shape_of_many_points_is_burnt_as_it_is(tmp_path: Path) -> None:
     source = VectorSource(write_shapes(tmp_path / "a.fgb", [ring]), HERE)
     expected = rasterize([ring], HERE.shape)
     assert (source.read()[0][0] != expected).sum() <= 2
+
+
+def test_a_large_shape_is_whole_across_the_squares_it_is_cut_to(tmp_path: Path) -> None:
+    frame = utm(5000, 5000)
+    angles = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
+    reach = 2000 + 30 * np.sin(300 * angles)
+    ring = np.column_stack([COARSE + reach * np.cos(angles), COARSE + reach * np.sin(angles)])
+    star = shapely.Polygon(ring)
+    source = VectorSource(write_shapes(tmp_path / "a.gpkg", [star], frame), frame)
+    for row, col in [(COARSE - 50, COARSE - 2040), (COARSE - 1450, COARSE - 1450), (4050, 4060)]:
+        values = source.read(Window(col, row, 100, 100))[0][0]
+        place = Affine.translation(col, row)
+        assert (values != rasterize([star], (100, 100), transform=place)).sum() <= 2
+    assert source.read(Window(COARSE - 2040, COARSE, 100, 1))[0].any()
 
 
 def test_all_touched_covers_more(town: Path) -> None:

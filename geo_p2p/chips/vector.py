@@ -41,6 +41,9 @@ ROUND = 16
 FEW = 512
 """Points of a shape above which it is cut to the square first: GDAL looks at all on each row."""
 
+COARSE = 16 * TILE
+"""Side of the larger squares to which such a shape is cut before, once for all squares in it."""
+
 
 @dataclass(frozen=True)
 class _Burnt:
@@ -60,13 +63,22 @@ class _Burnt:
         many: NDArray[np.bool_] = shapely.get_num_coordinates(self.shapes) > FEW
         return many
 
+    @cached_property
+    def near(self) -> Callable[[int, int, int], shapely.Geometry]:
+        """Cut a shape, by its number, to a larger square, by its upper-left pixel."""
+        shapes = self.shapes
+        return lru_cache(KEPT)(
+            lambda index, top, left: shapely.intersection(shapes[index], _around(top, left, COARSE))
+        )
+
     def square(self, top: int, left: int, all_touched: bool, dtype: str) -> NDArray[Any]:
         """Class numbers of one square, 0 where there is no shape."""
-        around = shapely.box(left - 2, top - 2, left + TILE + 2, top + TILE + 2)
+        around = _around(top, left, TILE)
         found = np.sort(self.tree.query(around))
         shapes = self.shapes[found]
-        large = self.large[found]
-        shapes[large] = shapely.intersection(shapes[large], around)
+        for at in np.nonzero(self.large[found])[0]:
+            near = self.near(int(found[at]), top // COARSE * COARSE, left // COARSE * COARSE)
+            shapes[at] = shapely.intersection(near, around)
         kept = ~shapely.is_empty(shapes)
         out = np.zeros((TILE, TILE), dtype)
         pairs = list(zip(shapes[kept], self.numbers[found][kept].tolist(), strict=True))
@@ -75,6 +87,11 @@ class _Burnt:
             rasterize(pairs, out=out, transform=place, all_touched=all_touched)
         out.flags.writeable = False
         return out
+
+
+def _around(top: int, left: int, side: int) -> shapely.Polygon:
+    """A square, two pixels larger on each side: the cut stays out of it."""
+    return shapely.box(left - 2, top - 2, left + side + 2, top + side + 2)
 
 
 @dataclass(frozen=True)
