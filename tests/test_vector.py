@@ -19,6 +19,7 @@ from rasterio.warp import transform as warp_points
 from rasterio.windows import Window
 from rasters import utm
 
+from geo_p2p.chips.area import read_area
 from geo_p2p.chips.vector import COARSE, TILE, VectorSource
 from geo_p2p.errors import AlignmentError, ChipError, GeoP2PError, RasterError
 from geo_p2p.raster import Frame
@@ -216,6 +217,17 @@ def test_the_classes_are_those_of_the_layer_wherever_the_raster_lies(tmp_path: P
     assert set(np.unique(there.read()[0])) == {0, 3, 4, 5}
 
 
+@pytest.mark.parametrize("file", ["a.fgb", "a.shp", "a.geojson", "a.gpkg", "a.geojsonl"])
+def test_a_shape_keeps_its_attribute_where_an_index_leaves_out_others(
+    tmp_path: Path, file: str
+) -> None:
+    far = [shapely.box(6000 * n, 9000, 6000 * n + 1, 9001) for n in range(1, 9)]
+    words = np.array([*"xyxyxyxy", *"fedcba"], object)
+    crs = "EPSG:32633" if file[2:] in ("fgb", "shp", "gpkg") else "EPSG:4326"
+    path = write_shapes(tmp_path / file, [*far, *SQUARES], crs=crs, kind=words)
+    assert at(VectorSource(path, HERE, "kind")) == [6, 5, 4, 3, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("column", "dtype", "expected"),
     [
@@ -253,8 +265,19 @@ def test_more_classes_than_colours_have_none(tmp_path: Path) -> None:
 # --- shapes --------------------------------------------------------------------------
 
 
-def test_later_features_lie_on_top_whatever_an_index_says(tmp_path: Path) -> None:
-    """A spatial index returns shapes in an order of its own."""
+def test_later_features_lie_on_top_whatever_an_index_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spatial index may hand out shapes in an order of its own."""
+    real = pyogrio.raw.read
+
+    def shuffled(*args: Any, **options: Any) -> Any:
+        meta, numbers, wkb, columns = real(*args, **options)
+        order = np.random.default_rng(0).permutation(len(numbers))
+        wkb = None if wkb is None else wkb[order]
+        return meta, numbers[order], wkb, [column[order] for column in columns]
+
+    monkeypatch.setattr(pyogrio.raw, "read", shuffled)
     rng = np.random.default_rng(0)
     boxes = [shapely.box(*low, *(low + 40)) for low in rng.uniform(0, 250, (200, 2))]
     numbers = np.arange(1, 201)
@@ -277,6 +300,17 @@ def test_invalid_rings_are_repaired_and_told(tmp_path: Path, caplog: Any) -> Non
     caplog.clear()
     pickle.loads(pickle.dumps(source)).read()
     assert not caplog.records
+
+
+def test_an_area_of_interest_is_repaired_and_told_as_well(tmp_path: Path, caplog: Any) -> None:
+    bow = shapely.Polygon([(10, 10), (50, 50), (50, 10), (10, 50)])
+    path = write_shapes(tmp_path / "a.gpkg", SQUARES[:1], layer="first")
+    write_shapes(path, [bow], layer="second", append=True)
+    with caplog.at_level(logging.WARNING):
+        assert read_area(path, HERE).area == pytest.approx(8 * 8 * 4, rel=0.1)
+        assert not caplog.records
+        assert read_area(path, HERE, "second").area == pytest.approx(2 * 400 * 4, rel=0.1)
+    assert "a.gpkg: repaired the rings of 1 invalid" in caplog.text
 
 
 def test_points_and_lines_count_once_they_have_a_width(tmp_path: Path) -> None:
