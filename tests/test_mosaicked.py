@@ -160,7 +160,11 @@ def test_a_mosaic_is_pickled_and_read_by_threads(sheets: list[Path]) -> None:
     copy = pickle.loads(pickle.dumps(mosaic))
     assert copy == mosaic
     assert copy.paths == tuple(map(str, sheets))
-    assert (copy.bands, copy.method, copy.name) == (None, "bilinear", f"{sheets[0]} and 2 more")
+    assert (copy.bands, copy.method, copy.name) == (
+        None,
+        "none, bilinear",
+        f"{sheets[0]} and 2 more",
+    )
     windows = list(tiles(HERE, 33)) * 4
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(copy.read, windows))

@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from geo_p2p.chips.chip import Source
 from geo_p2p.errors import AlignmentError
+from geo_p2p.grid import intersection, overlap_of, span_window
 from geo_p2p.raster import Bands, Frame, reach, require_inside
 
 __all__ = ["Mosaicked", "footprint_of"]
@@ -117,13 +118,27 @@ class Mosaicked:
         valid = np.zeros(shape, bool)
         (top, bottom), (left, right) = window.toranges()
         for index in np.sort(self._tree.query(shapely.box(left, top, right, bottom))):
-            found, there = self.sources[index].read(window)
-            new = there & ~valid
-            values[:, new] = found[:, new]
-            valid |= new
+            part = intersection(window, self._windows[index])
+            if part is None:
+                continue
+            there = overlap_of(window, part)
+            found, known = self.sources[index].read(part)
+            new = known & ~valid[there]
+            np.copyto(values[:, *there], found, where=new)
+            valid[there] |= new
             if valid.all():
                 break
         return values, valid
+
+    @cached_property
+    def _windows(self) -> list[Window]:
+        """The whole pixels of each box."""
+        low = np.floor(np.array(self.boxes)[:, :2]).astype(int).tolist()
+        high = np.ceil(np.array(self.boxes)[:, 2:]).astype(int).tolist()
+        return [
+            span_window((top, bottom), (left, right))
+            for (left, top), (right, bottom) in zip(low, high, strict=True)
+        ]
 
     @cached_property
     def _tree(self) -> shapely.STRtree:

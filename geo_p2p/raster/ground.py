@@ -11,7 +11,10 @@ from rasterio.windows import Window
 from ..errors import AlignmentError, RasterError
 from .frame import Frame
 
-__all__ = ["reach", "require_inside", "shares_ground", "union_frame"]
+__all__ = ["reach", "require_inside", "shares_ground", "shift_between", "union_frame"]
+
+COINCIDE = 1e-4
+"""Px by which lattices may differ that coincide, as for `Frame.same_lattice`."""
 
 REACH = 2.0
 """Px beyond its ground that a warped raster may still fill: its own edge, rounding included."""
@@ -75,6 +78,24 @@ def shares_ground(frame: Frame, other: Frame) -> bool:
     if frame.crs != other.crs:
         return frame.overlaps(other)
     return bool(frame.polygon.intersection(other.polygon).area > 0)
+
+
+def shift_between(frame: Frame, other: Frame) -> tuple[int, int] | None:
+    """Row and column of ``frame`` at the corner of ``other``, where their pixels coincide.
+
+    Returns
+    -------
+    Whole px, negative where ``other`` begins first; None if the lattices differ.
+    """
+    if frame.crs != other.crs:
+        return None
+    cols = np.array([0.0, other.width, other.width, 0.0])
+    rows = np.array([0.0, 0.0, other.height, other.height])
+    shift = other.pixels_in(frame, cols, rows) - [cols, rows]
+    col, row = np.round(shift[:, 0])
+    if np.abs(shift - [[col], [row]]).max() > COINCIDE:
+        return None
+    return int(row), int(col)
 
 
 def union_frame(frames: Sequence[Frame]) -> Frame:
