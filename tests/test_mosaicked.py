@@ -109,6 +109,17 @@ def test_a_nodata_value_of_one_alone_is_none_of_all(tmp_path: Path) -> None:
     assert both.read()[1][:, 80:].all()
 
 
+def test_a_turned_mosaic_is_one_of_turned_rasters(sheets: list[Path]) -> None:
+    mosaic = pickle.loads(pickle.dumps(on(sheets)))
+    turned = HERE.crop(Window(50, 30, 40, 40)).rotated(45)
+    both = mosaic.warped(turned).read(), on(sheets, turned).read()
+    assert all(np.array_equal(got, expected) for got, expected in zip(*both, strict=True))
+    corner = HERE.crop(Window(0, 110, 10, 10)).rotated(45)
+    assert mosaic.warped(corner).paths == (str(sheets[0]),)
+    with pytest.raises(AlignmentError, match="and 2 more shares no ground"):
+        mosaic.warped(HERE.crop(Window(500, 0, 10, 10)))
+
+
 # --- files ---------------------------------------------------------------------------
 
 

@@ -98,6 +98,13 @@ def test_a_chip_in_pixels_reads_back(tmp_path: Path, window: Window) -> None:
     assert source.frame.crs_name == back.frame.crs_name == "pixels"
 
 
+def test_in_pixel_space_nothing_turns(tmp_path: Path) -> None:
+    source = PixelSource(unplaced(tmp_path / "a.tif"))
+    assert source.warped(Frame.of_pixels(40, 60)) is source
+    with pytest.raises(RasterError, match=r"a\.tif: .* neither warped nor turned"):
+        source.warped(source.frame.rotated(30))
+
+
 def test_a_source_is_a_value_that_threads_read(tmp_path: Path) -> None:
     source = PixelSource([unplaced(tmp_path / "a.tif")], (3, 1), Frame.of_pixels(40, 60))
     copy = pickle.loads(pickle.dumps(source))

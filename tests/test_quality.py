@@ -133,7 +133,7 @@ def test_it_is_pickled_and_read_by_threads(landsat: tuple[Path, Path, np.ndarray
     masked = of(image, quality, bits=(3,))
     copy = pickle.loads(pickle.dumps(masked))
     assert copy == masked
-    assert copy.paths == (str(image),)
+    assert copy.paths == (str(image), str(quality))
     windows = list(tiles(HERE, 17)) * 3
     whole, known = masked.read()
     with ThreadPoolExecutor(8) as pool:
@@ -141,6 +141,17 @@ def test_it_is_pickled_and_read_by_threads(landsat: tuple[Path, Path, np.ndarray
     for window, (values, valid) in zip(windows, got, strict=True):
         assert np.array_equal(values, whole[:, *window.toslices()])
         assert np.array_equal(valid, known[window.toslices()])
+
+
+def test_a_turned_chip_is_masked_by_its_turned_quality(
+    landsat: tuple[Path, Path, np.ndarray],
+) -> None:
+    image, quality, _ = landsat
+    turned = HERE.crop(Window(20, 15, 30, 30)).rotated(30)
+    masked = of(image, quality, bits=(3, 4))
+    valid = masked.warped(turned).read()[1]
+    known = RasterSource(quality, like=turned, resampling="nearest").read()[0][0]
+    assert np.array_equal(valid, (known == CLEAR) | (known == WATER))
 
 
 @pytest.mark.parametrize(

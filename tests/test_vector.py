@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.warp import transform as warp_points
 from rasterio.windows import Window
-from rasters import utm
+from rasters import seen_from, utm
 
 from geo_p2p.chips.area import read_area
 from geo_p2p.chips.vector import COARSE, TILE, VectorSource
@@ -381,6 +381,34 @@ def test_what_is_read_may_be_written_on(town: Path) -> None:
     source.read()[0][:] = 9
     assert np.array_equal(source.read()[0], before)
     assert min(HERE.shape) > TILE
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_shapes_turn_with_a_chip(town: Path, copied: bool) -> None:
+    source = VectorSource(town, HERE, "kind")
+    if copied:
+        source = pickle.loads(pickle.dumps(source))
+    chip = HERE.crop(Window(120, 100, 64, 64))
+    turned = source.warped(chip.rotated(30))
+    expected = VectorSource(town, chip.rotated(30), "kind")
+    assert (turned.read()[0] != expected.read()[0]).mean() < 1e-3
+    assert (turned, turned.info, turned.frame) == (expected, expected.info, expected.frame)
+    assert np.array_equal(source.warped(chip).read()[0], source.read(Window(120, 100, 64, 64))[0])
+    away = HERE.crop(Window(2000, 0, 64, 64))
+    assert not source.warped(away).read()[0].any(), "a chip may hold nothing but background"
+    other = seen_from(chip, CRS.from_epsg(3035), 1.0)
+    assert source.warped(other) == VectorSource(town, other, "kind")
+
+
+def test_a_large_shape_turns_with_a_chip(tmp_path: Path) -> None:
+    disc = shapely.Point(150, 150).buffer(130, quad_segs=1000)
+    source = VectorSource(write_shapes(tmp_path / "a.gpkg", [disc]), HERE)
+    turned = HERE.crop(Window(20, 20, 64, 64)).rotated(45)
+    cols, rows = np.meshgrid(np.arange(64) + 0.5, np.arange(64) + 0.5)
+    places = turned.pixels_in(HERE, cols.ravel(), rows.ravel())
+    expected = np.hypot(*(places - 150)).reshape(64, 64) < 130
+    assert (source.warped(turned).read()[0][0] != expected).sum() <= 2
+    assert 0.2 < expected.mean() < 0.8
 
 
 # --- refusals ------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from geo_p2p.chips.chip import Source
 from geo_p2p.errors import AlignmentError
 from geo_p2p.grid import intersection, overlap_of, span_window
-from geo_p2p.raster import Bands, Frame, reach, require_inside
+from geo_p2p.raster import Bands, Frame, reach, require_inside, shares_ground
 
 __all__ = ["Mosaicked", "footprint_of"]
 
@@ -92,6 +92,20 @@ class Mosaicked:
     def bands(self) -> tuple[int, ...] | None:
         """Band numbers read of each source, from 1; None for all."""
         return self.sources[0].bands
+
+    def warped(self, frame: Frame) -> "Mosaicked":
+        """Return those of the rasters on another lattice that show its ground.
+
+        Raises
+        ------
+        AlignmentError
+            If none of them does.
+        """
+        near = np.sort(self._tree.query(shapely.box(*reach(frame, self.frame)))).tolist()
+        there = [i for i in near if shares_ground(footprint_of(self.sources[i]), frame)]
+        if not there:
+            raise AlignmentError(f"{self.name} shares no ground with {frame}")
+        return Mosaicked([self.sources[index].warped(frame) for index in there])
 
     def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window.

@@ -79,8 +79,8 @@ class Masked:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The raster's files, without its quality's."""
-        return self.source.paths
+        """The raster's files, and its quality's where they are others."""
+        return tuple(dict.fromkeys((*self.source.paths, *self.quality.paths)))
 
     @property
     def bands(self) -> tuple[int, ...] | None:
@@ -106,6 +106,10 @@ class Masked:
     def method(self) -> str:
         """The resampling of the raster."""
         return self.source.method
+
+    def warped(self, frame: Frame) -> "Masked":
+        """Return the raster and its quality on another lattice."""
+        return Masked(self.source.warped(frame), self.quality.warped(frame), self.bits, self.values)
 
     def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from geo_p2p.chips.chip import Source
+from geo_p2p.chips.chip import Scene, Source
 from geo_p2p.chips.mosaicked import Mosaicked
 from geo_p2p.chips.quality import Masked
 from geo_p2p.chips.shapes import Layer
@@ -22,7 +22,7 @@ from geo_p2p.raster import (
     union_frame,
 )
 
-__all__ = ["MODES", "Drawn", "Quality", "Rasters", "Scene", "pixel_scenes", "scenes"]
+__all__ = ["MODES", "Drawn", "Quality", "Rasters", "pixel_scenes", "scenes"]
 
 log = logging.getLogger(__name__)
 
@@ -31,21 +31,6 @@ MODES = ("mosaic", "items")
 (PROCESS_ITEMS_SEPARATELY)."""
 
 Spec = str | Path | Iterable[str | Path]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Two sources on one lattice, to cut pairs from.
-
-    Parameters
-    ----------
-    name : unique among its fellows: the stem of the input's path, or "mosaic".
-    x, y : the input, and the additional raster on its lattice.
-    """
-
-    name: str
-    x: Source
-    y: Source
 
 
 @dataclass(frozen=True)
@@ -214,6 +199,10 @@ def scenes(inputs: Rasters, additional: Rasters | Drawn, mode: str = "mosaic") -
         a scene for each input, on its own lattice; one without a partner is left out, and the log
         says so.
 
+    Returns
+    -------
+    Scenes named after the files of their inputs, or "mosaic"; each name is unique.
+
     Raises
     ------
     AlignmentError
@@ -255,6 +244,10 @@ def pixel_scenes(inputs: Rasters, additional: Rasters) -> list[Scene]:
     """Pair images pixel on pixel, whatever place they have (ArcGIS: PIXEL_SPACE).
 
     One image goes with one; of several, those of the same name, without its ending.
+
+    Returns
+    -------
+    Scenes named after the files of their inputs; each name is unique.
 
     Raises
     ------

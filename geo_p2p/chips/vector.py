@@ -4,7 +4,8 @@ import logging
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from copy import copy
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,15 @@ class _Burnt:
             lambda index, top, left: shapely.intersection(shapes[index], _around(top, left, COARSE))
         )
 
+    def moved(self, here: Frame, there: Frame) -> "_Burnt":
+        """Those of the shapes that lie on another lattice of the same CRS, in px of it."""
+        ground = shapely.transform(there.polygon, _affine(~here.transform)).buffer(2)
+        found = np.sort(self.tree.query(ground))
+        shapes, large = self.shapes[found], self.large[found]
+        shapes[large] = shapely.intersection(shapes[large], ground)
+        onto = _affine(~there.transform * here.transform)
+        return _Burnt(shapely.transform(shapes, onto), self.numbers[found])
+
     def square(self, top: int, left: int, all_touched: bool, dtype: str) -> NDArray[Any]:
         """Class numbers of one square, 0 where there is no shape."""
         around = _around(top, left, TILE)
@@ -92,6 +102,14 @@ class _Burnt:
 def _around(top: int, left: int, side: int) -> shapely.Polygon:
     """A square, two pixels larger on each side: the cut stays out of it."""
     return shapely.box(left - 2, top - 2, left + side + 2, top + side + 2)
+
+
+def _affine(transform: Affine) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """A transform of (n, 2) points."""
+    t = transform
+    return lambda p: np.column_stack(
+        [t.a * p[:, 0] + t.b * p[:, 1] + t.c, t.d * p[:, 0] + t.e * p[:, 1] + t.f]
+    )
 
 
 @dataclass(frozen=True)
@@ -181,6 +199,16 @@ class VectorSource:
         """One band of class numbers, with names and colours."""
         return self._classes.bands(self.field or "")
 
+    def warped(self, frame: Frame) -> "VectorSource":
+        """Return the shapes on another lattice; in the same CRS without reading them again."""
+        if frame.crs != self.like.crs:
+            return replace(self, like=frame)
+        other = copy(self)
+        object.__setattr__(other, "like", frame)
+        object.__setattr__(other, "_classes", self._classes)
+        object.__setattr__(other, "_burnt", self._burnt.moved(self.like, frame))
+        return other
+
     def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Rasterise a window.
 
@@ -239,8 +267,7 @@ class VectorSource:
             warped = warp_shapes(parts[solid], shapes.crs, self.like)
         except (AlignmentError, ChipError) as error:
             raise type(error)(f"{self.path}: {error}") from error
-        onto = ~self.like.transform
-        pixels = shapely.transform(warped, lambda p: np.column_stack(onto * (p[:, 0], p[:, 1])))
+        pixels = shapely.transform(warped, _affine(~self.like.transform))
         polygons, index = shapely.get_parts(pixels, return_index=True)
         raster = shapely.box(0, 0, self.like.width, self.like.height)
         there = (shapely.area(polygons) > 0) & shapely.intersects(polygons, raster)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import AlignmentError
+from ..errors import AlignmentError, RasterError
 from .frame import Frame
 from .layer import Layer
 from .source import RasterSource
@@ -61,3 +61,18 @@ class PixelSource(RasterSource):
     ) -> None:
         """Take the description and check it against the files."""
         super().__init__(paths, bands, like)
+
+    def warped(self, frame: Frame) -> "PixelSource":
+        """Refuse another lattice: there is no warp in pixel space.
+
+        Raises
+        ------
+        RasterError
+            For any lattice but its own.
+        """
+        if frame.same_lattice(self.frame):
+            return self
+        raise RasterError(
+            f"{self.name}: in pixel space images are neither warped nor turned; "
+            "leave out the rotation angle, or take map space"
+        )
