@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from rasterio.warp import transform as warp_points
 from rasterio.windows import Window
@@ -373,6 +375,12 @@ def test_eight_threads_read_what_one_reads(town: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         got = [values for values, _ in pool.map(source.read, windows)]
     assert all(np.array_equal(a, b) for a, b in zip(got, serial, strict=False))
+
+
+def test_the_corner_of_the_raster_warns_of_nothing(town: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotGeoreferencedWarning)
+        VectorSource(town, HERE).read()
 
 
 def test_what_is_read_may_be_written_on(town: Path) -> None:

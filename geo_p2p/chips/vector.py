@@ -91,9 +91,11 @@ class _Burnt:
             shapes[at] = shapely.intersection(near, around)
         kept = ~shapely.is_empty(shapes)
         out = np.zeros((TILE, TILE), dtype)
-        pairs = list(zip(shapes[kept], self.numbers[found][kept].tolist(), strict=True))
+        # At (1, 1): rasterio warns that unit pixels at (0, 0) have no place.
+        moved = shapely.transform(shapes[kept], _affine(Affine.translation(1 - left, 1 - top)))
+        pairs = list(zip(moved, self.numbers[found][kept].tolist(), strict=True))
         if pairs:
-            place = Affine.translation(left, top)
+            place = Affine.translation(1, 1)
             rasterize(pairs, out=out, transform=place, all_touched=all_touched)
         out.flags.writeable = False
         return out
