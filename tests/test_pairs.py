@@ -31,7 +31,7 @@ from rasterio.crs import CRS
 from geo_p2p.chips import Chip, ChipFolder, Pairs, export_chips, open_pairs
 from geo_p2p.chips.views import Patches
 from geo_p2p.errors import ChipError
-from geo_p2p.raster import PIXELS, UNKNOWN, Bands, PlainImage, pixel_frame, resample
+from geo_p2p.raster import PIXELS, UNKNOWN, Bands, Frame, PlainImage, resample
 
 MakeRaster = Callable[..., Path]
 
@@ -494,7 +494,7 @@ def test_patches_cover_their_picture_and_are_its_pixels(
 
         def read(self, name: str) -> Any:
             x = coordinates(rows, cols)
-            return Chip(x, x + 100, x[0] >= 0, pixel_frame(rows, cols), name)
+            return Chip(x, x + 100, x[0] >= 0, Frame.of_pixels(rows, cols), name)
 
     pairs: Pairs = Patches(One(), size, min(stride, size))
     seen = np.zeros((rows, cols), bool)

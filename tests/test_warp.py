@@ -9,6 +9,7 @@ from conftest import MakeRaster
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
 from rasters import (
     opened,
     ramps,
@@ -119,8 +120,31 @@ def test_a_lattice_of_whole_pixels_apart_keeps_the_values(tmp_path: Path) -> Non
     path = write(tmp_path / "image.tif", image, here)
     for window in tiles(here, 25):
         source = RasterSource(path, like=here.crop(window))
-        assert source.method == "bilinear"
+        assert source.method == "none"
         assert np.array_equal(source.read()[0], image[:, *window.toslices()])
+
+
+@pytest.mark.parametrize("turn", [0.0, 30.0])
+@pytest.mark.parametrize("corner", [(-9, -7), (40, -30), (-20, 50), (55, 65)])
+def test_a_larger_lattice_of_the_same_pixels_is_filled_where_the_raster_is(
+    tmp_path: Path, turn: float, corner: tuple[int, int]
+) -> None:
+    here = utm(60, 70, turn=turn)
+    image = np.random.default_rng(0).integers(1, 256, (2, *here.shape), dtype="uint8")
+    hole = np.random.default_rng(1).random(here.shape) < 0.2
+    image[:, hole] = 0
+    path = write(tmp_path / "image.tif", image, here, nodata=0)
+    around = here.crop(Window(corner[1], corner[0], 90, 80))
+    source = RasterSource(path, like=around)
+    expected = warped(image, here, around, "nearest", src_nodata=0, dst_nodata=0)
+    values, valid = source.read()
+    assert source.method == "none"
+    assert np.array_equal(values, expected)
+    assert np.array_equal(valid, expected[0] > 0)
+    for window in tiles(around, 33):
+        values, valid = source.read(window)
+        assert np.array_equal(values, expected[:, *window.toslices()])
+        assert np.array_equal(valid, expected[0][window.toslices()] > 0)
 
 
 # --- one scale for all windows -------------------------------------------------------

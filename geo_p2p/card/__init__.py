@@ -4,7 +4,7 @@ Nothing here knows of rasters, files or networks; everything goes to JSON and co
 """
 
 from geo_p2p.card.config import RECIPES, TrainConfig
-from geo_p2p.card.fit import fit_scaling
+from geo_p2p.card.fit import fit_scaling, new_color
 from geo_p2p.card.model import ModelCard
 from geo_p2p.card.scaling import FILL, Category, Scaling, range_of
 
@@ -16,5 +16,6 @@ __all__ = [
     "Scaling",
     "TrainConfig",
     "fit_scaling",
+    "new_color",
     "range_of",
 ]

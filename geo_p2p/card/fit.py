@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geo_p2p.card.scaling import Category, Scaling, range_of
 from geo_p2p.errors import ModelError
 
-__all__ = ["fit_scaling"]
+__all__ = ["fit_scaling", "new_color"]
 
 Color = tuple[int, int, int, int]
 
@@ -110,14 +110,14 @@ def _classes(census: Counter[int], fields: Mapping[str, Any]) -> tuple[Category,
     total = census.total()
     found = []
     for value in sorted(census):
-        color = palette.get(value) or _unlike(taken)
+        color = palette.get(value) or new_color(taken)
         taken.add(color)
         name = fields["classes"].get(value, f"class {value}")
         found.append(Category(value, name, color, census[value] / total))
     return tuple(found)
 
 
-def _unlike(taken: Container[Color]) -> Color:
+def new_color(taken: Container[Color]) -> Color:
     """Return the first default colour that is not taken."""
     for color in COLORS:
         if color not in taken:

@@ -9,7 +9,7 @@ from rasterio.crs import CRS
 
 from geo_p2p.chips.chip import Chip
 from geo_p2p.errors import ChipError, RasterError
-from geo_p2p.raster import PIXELS, UNKNOWN, Bands, Frame, PlainImage, pixel_frame
+from geo_p2p.raster import PIXELS, UNKNOWN, Bands, Frame, PlainImage
 
 __all__ = [
     "described",
@@ -167,7 +167,7 @@ def read_halves(path: Path, name: str, file: Path) -> tuple[Chip, Bands]:
     x, y = values[..., :width], values[..., width:]
     both = valid[:, :width] & valid[:, width:]
     # Whatever place the file has, it is that of neither half.
-    return Chip(x, y, both, pixel_frame(height, width), name), image.info
+    return Chip(x, y, both, Frame.of_pixels(height, width), name), image.info
 
 
 def halves(path: Path, name: str, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geo_p2p.chips.chip import ChipRecord
+from geo_p2p.errors import AlignmentError
 from geo_p2p.raster import Frame, transform_points
 
 __all__ = ["Area", "area_collection", "feature_collection", "outline", "qgis_style"]
@@ -56,9 +57,7 @@ def feature_collection(
         "features": [
             {
                 "type": "Feature",
-                "geometry": json.loads(
-                    shapely.to_geojson(outline(record.frame(frames[record.scene])))
-                ),
+                "geometry": _geometry(record.frame(frames[record.scene])),
                 "properties": {
                     "name": record.name,
                     "scene": record.scene,
@@ -137,8 +136,15 @@ def _fill(symbol: ElementTree.Element, color: tuple[int, int, int]) -> None:
         ElementTree.SubElement(options, "Option", name=name, value=value, type="QString")
 
 
+def _geometry(frame: Frame) -> dict[str, Any] | None:
+    """Outline of a frame for JSON; null, as GeoJSON has it, for what lies nowhere."""
+    shape = outline(frame)
+    found: dict[str, Any] = json.loads(shapely.to_geojson(shape))
+    return None if shape.is_empty else found
+
+
 def outline(frame: Frame) -> shapely.Geometry:
-    """Outline of a frame in longitude and latitude on WGS 84, degrees.
+    """Outline of a frame in longitude and latitude on WGS 84, degrees; empty in pixel space.
 
     Exterior rings run counter-clockwise, and what crosses the 180th meridian is cut there in two.
 
@@ -169,7 +175,10 @@ def _ring_on_the_globe(ring: shapely.LinearRing, frame: Frame) -> shapely.Geomet
     """Ground inside a ring on a frame's CRS, in longitude and latitude on WGS 84, degrees."""
     border = shapely.segmentize(ring, max(frame.res) * SPACING)
     xs, ys = shapely.get_coordinates(border).T
-    points = transform_points(frame.crs, CRS.from_epsg(4326), xs, ys).T
+    try:
+        points = transform_points(frame.crs, CRS.from_epsg(4326), xs, ys).T
+    except AlignmentError:
+        return shapely.Polygon()
     points = points[np.isfinite(points).all(1)]
     if len(points) < 3:  # beyond where the CRS leads back to the globe
         return shapely.Polygon()

@@ -9,9 +9,12 @@ raster as bytes; `write_mosaic` turns block files into one Cloud Optimized GeoTI
 from .bands import Bands, common_nodata, read_bands
 from .encoding import FORMATS, encode, require_encodable
 from .files import partial_path, refuse_to_clobber
-from .frame import Frame, transform_points
+from .find import find_rasters
+from .frame import PIXELS, Frame, transform_points
+from .ground import reach, require_inside, shares_ground, union_frame
 from .mosaic import check_options, write_mosaic
-from .plain import PIXELS, UNKNOWN, PlainImage, pixel_frame, resample
+from .pixels import PixelSource
+from .plain import UNKNOWN, PlainImage, resample
 from .sink import CHIP, RASTER, RasterSink
 from .source import RESAMPLINGS, RasterSource
 
@@ -24,18 +27,23 @@ __all__ = [
     "UNKNOWN",
     "Bands",
     "Frame",
+    "PixelSource",
     "PlainImage",
     "RasterSink",
     "RasterSource",
     "check_options",
     "common_nodata",
     "encode",
+    "find_rasters",
     "partial_path",
-    "pixel_frame",
+    "reach",
     "read_bands",
     "refuse_to_clobber",
     "require_encodable",
     "resample",
+    "require_inside",
+    "shares_ground",
     "transform_points",
+    "union_frame",
     "write_mosaic",
 ]

@@ -14,6 +14,7 @@ from rasterio.io import MemoryFile
 
 from ..errors import RasterError
 from .bands import Bands
+from .files import quietly
 from .frame import Frame
 
 __all__ = ["FORMATS", "Format", "encode", "require_encodable"]
@@ -175,7 +176,9 @@ def _written(
     shape = {"count": count, "height": height, "width": width, "dtype": values.dtype}
     # Without PAM, the drivers of pictures forget the place instead of writing files for it.
     with MemoryFile() as memory, rasterio.Env(**SETTINGS):
-        with memory.open(driver=driver, **shape, **place, **options) as dataset:
+        with quietly():
+            opened = memory.open(driver=driver, **shape, **place, **options)
+        with opened as dataset:
             dataset.write(values)
             if valid is not None:
                 dataset.write_mask(valid)

@@ -27,6 +27,7 @@ __all__ = [
     "open_quietly",
     "partial_path",
     "publish",
+    "quietly",
     "refuse_to_clobber",
     "require_whole",
     "stamp_of",
@@ -47,11 +48,18 @@ LEFTOVERS = (*SIDE_CARS, ".ovr.tmp", ".msk.ovr.tmp", ".vrt")
 _opening = threading.Lock()
 
 
-def open_quietly(path: str) -> Any:
-    """Open a raster for reading; one without a place on Earth is no reason to warn."""
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Open rasters in here: one without a place on Earth is no reason to warn."""
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path)
+        yield
+
+
+def open_quietly(path: str, mode: str = "r", **creation: Any) -> Any:
+    """Open a raster; one without a place on Earth is no reason to warn."""
+    with quietly():
+        return rasterio.open(path, mode, **creation)
 
 
 @contextmanager

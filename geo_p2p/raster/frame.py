@@ -17,7 +17,10 @@ from rasterio.windows import Window
 
 from ..errors import AlignmentError, RasterError
 
-__all__ = ["Frame", "frame_of", "transform_points"]
+__all__ = ["PIXELS", "Frame", "frame_of", "transform_points"]
+
+PIXELS = CRS.from_wkt('LOCAL_CS["pixels",UNIT["pixel",1]]')
+"""Of images without a place: coordinates are px from the upper-left corner, y upward."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Frame:
     width: int
     transform: Affine
     crs: CRS
+
+    @classmethod
+    def of_pixels(cls, height: int, width: int) -> "Frame":
+        """Return the frame of an image without a place on Earth: x = column, y = -row, px."""
+        return cls(height, width, Affine(1, 0, 0, 0, -1, 0), PIXELS)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -126,7 +134,8 @@ class Frame:
         Returns
         -------
         (2, n) array of (column, row) positions in ``other``, px; NaN where the
-        transformation does not reach.
+        transformation does not reach. Of the turns around the globe the one nearest to the
+        centre of ``other``.
 
         Raises
         ------
@@ -136,6 +145,9 @@ class Frame:
         t = self.transform
         xs, ys = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
         xs, ys = transform_points(self.crs, other.crs, xs, ys)
+        if other.crs.is_geographic and self.crs != other.crs:
+            middle, _ = other.transform * (other.width / 2, other.height / 2)
+            xs = xs + 360 * np.round((middle - xs) / 360)
         t = ~other.transform
         return np.array([t.a * xs + t.b * ys + t.c, t.d * xs + t.e * ys + t.f])
 
@@ -266,6 +278,9 @@ def frame_of(path: str, height: int, width: int, transform: Affine, crs: CRS | N
 def name_of(crs: CRS) -> str:
     """A short name of a CRS: its authority code if it has one, else its projection."""
     authority = crs.to_authority()
+    # By its name, because GDAL takes all local systems for equal.
+    if not authority and crs.wkt.startswith('LOCAL_CS["pixels"'):
+        return "pixels"
     return ":".join(authority) if authority else (crs.to_dict().get("proj") or "custom")
 
 

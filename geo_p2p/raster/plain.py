@@ -13,13 +13,10 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
 from .bands import Bands
-from .frame import Frame, frame_of
+from .frame import PIXELS, Frame, frame_of
 from .layer import Layer, open_dataset
 
-__all__ = ["PIXELS", "UNKNOWN", "PlainImage", "pixel_frame", "resample"]
-
-PIXELS = CRS.from_wkt('LOCAL_CS["pixels",UNIT["pixel",1]]')
-"""Of pictures without a place: coordinates are pixels from the upper-left corner, y upward."""
+__all__ = ["UNKNOWN", "PlainImage", "resample"]
 
 UNKNOWN = CRS.from_wkt('LOCAL_CS["unknown",UNIT["unknown",1]]')
 """Of pictures with a world file but no CRS: they lie side by side, nobody knows where on Earth."""
@@ -38,20 +35,15 @@ class _Picture(Layer):
         self._crs = crs
         super().__init__(path, dataset, None, None, "auto")
 
-    def _placed(self, dataset: Any) -> tuple[Any, bool]:
+    def _placed(self, dataset: Any, resampling: str) -> tuple[Any, bool]:
         return dataset, False
 
     def _own_frame(self) -> Frame:
         src = self.dataset
         if src.transform.is_identity:
-            return pixel_frame(src.height, src.width)
+            return Frame.of_pixels(src.height, src.width)
         crs = src.crs or self._crs or UNKNOWN
         return frame_of(self.path, src.height, src.width, src.transform, crs)
-
-
-def pixel_frame(height: int, width: int) -> Frame:
-    """Frame of a picture that has no place: in pixels, on `PIXELS`."""
-    return Frame(height, width, Affine(1, 0, 0, 0, -1, 0), PIXELS)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ from rasterio.windows import Window
 
 from ..errors import RasterError
 from .bands import Bands, fits
-from .files import Reports, discard, partial_path, publish, refuse_to_clobber, translated
+from .files import (
+    Reports,
+    discard,
+    open_quietly,
+    partial_path,
+    publish,
+    refuse_to_clobber,
+    translated,
+)
 from .frame import Frame
 
 __all__ = ["CHIP", "RASTER", "RasterSink"]
@@ -74,7 +82,7 @@ class RasterSink:
         discard(self._partial)
         try:
             with translated(self.path):
-                self._dataset = rasterio.open(self._partial, "w", **self._creation())
+                self._dataset = open_quietly(str(self._partial), "w", **self._creation())
                 self._describe()
         except BaseException:
             self._abandon()

@@ -1,12 +1,11 @@
 """Read rasters: values with a mask, warped onto another lattice if asked."""
 
 import os
-import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,8 @@ from rasterio.windows import Window
 from ..errors import RasterError
 from .bands import Bands, stacked
 from .frame import Frame
+from .ground import require_inside
+from .handles import HANDLES, Key
 from .layer import Layer, open_dataset
 
 __all__ = ["RESAMPLINGS", "RasterSource"]
@@ -27,7 +28,8 @@ RESAMPLINGS = ("auto", "nearest", "bilinear", "cubic", "average", "mode", "lancz
 class RasterSource:
     """A raster to read from, by any process and any thread.
 
-    Handles are opened late, one per process and thread, and are not pickled.
+    Handles are opened late, one per process and thread, and are not pickled. A thread keeps those
+    of the sources that it read last (see `HANDLES`).
 
     Parameters
     ----------
@@ -58,6 +60,8 @@ class RasterSource:
     like: Frame | None = None
     resampling: str = "auto"
 
+    _layer: ClassVar[type[Layer]] = Layer
+
     def __init__(
         self,
         paths: str | Path | Iterable[str | Path],
@@ -81,9 +85,9 @@ class RasterSource:
         for layer in others:
             first.frame.require_same(layer.frame, first.path, layer.path)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the description without the handles."""
-        return RasterSource, (self.paths, self.bands, self.like, self.resampling)
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the description; the files were checked, and are opened again when needed."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @property
     def name(self) -> str:
@@ -94,6 +98,11 @@ class RasterSource:
     def frame(self) -> Frame:
         """Where the pixels are."""
         return self._layers[0].frame
+
+    @cached_property
+    def footprint(self) -> Frame:
+        """Where the pixels of the first file are, before any warp onto ``like``."""
+        return self._layers[0].footprint
 
     @cached_property
     def info(self) -> Bands:
@@ -146,7 +155,7 @@ class RasterSource:
             If the window leaves the raster, or the file cannot be read there.
         """
         window = self.frame.window if window is None else window
-        self._require_inside(window)
+        require_inside(self.name, self.frame, window)
         parts = [layer.read(window) for layer in self._layers]
         values = parts[0][0]
         if len(parts) > 1:
@@ -154,16 +163,6 @@ class RasterSource:
         if self._order != tuple(range(len(values))):
             values = values[list(self._order)]
         return values, np.logical_and.reduce([part[1] for part in parts])
-
-    def _require_inside(self, window: Window) -> None:
-        """Refuse a window that leaves the raster: GDAL would quietly return fewer pixels."""
-        (top, bottom), (left, right) = window.toranges()
-        height, width = self.frame.shape
-        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-            raise RasterError(
-                f"{self.name}: rows {top} to {bottom}, columns {left} to {right} lie outside its "
-                f"{height} rows and {width} columns"
-            )
 
     @cached_property
     def _order(self) -> tuple[int, ...]:
@@ -177,16 +176,12 @@ class RasterSource:
     @property
     def _layers(self) -> "list[Layer]":
         """The opened files of this process and thread."""
-        handles = self._handles
-        if getattr(handles, "process", None) != os.getpid():
-            handles.layers = self._open()
-            handles.process = os.getpid()
-        layers: list[Layer] = handles.layers
+        layers: list[Layer] = HANDLES.of(self._key, self._open)
         return layers
 
     @cached_property
-    def _handles(self) -> threading.local:
-        return threading.local()
+    def _key(self) -> Key:
+        return Key()
 
     def _open(self) -> "list[Layer]":
         """Open every file with the share of the band numbers that falls to it."""
@@ -197,7 +192,7 @@ class RasterSource:
             own = range(before + 1, before + dataset.count + 1)
             picked = None if self.bands is None else sorted(b - before for b in wanted & set(own))
             if picked != []:
-                layers.append(Layer(path, dataset, picked, self.like, self.resampling))
+                layers.append(self._layer(path, dataset, picked, self.like, self.resampling))
             before += dataset.count
         if missing := wanted - set(range(1, before + 1)):
             raise RasterError(
