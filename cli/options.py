@@ -36,6 +36,43 @@ class BandNumbers(click.ParamType[tuple[int, ...]]):
         return tuple(int(word) for word in words)
 
 
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers from 0, ``3,8,9``: a tuple of int, in the order given."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Return the numbers, or fail with the option's name."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in value.split(",")]
+        if not all(re.fullmatch("[0-9]+", word) for word in words):
+            self.fail(f"{value!r} is not a list of whole numbers, such as 3,8,9", param, ctx)
+        return tuple(int(word) for word in words)
+
+
+class Content(click.ParamType[float | dict[int, float]]):
+    """A share, ``0.1``, or a share for each class, ``3:0.05,7:0.1``: a float, or a dict."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | dict[int, float]:
+        """Return the share or the shares by class, or fail with the option's name."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        try:
+            if ":" not in value:
+                return float(value)
+            pairs = (word.split(":") for word in value.split(","))
+            return {int(number): float(share) for number, share in pairs}
+        except ValueError:
+            self.fail(f"{value!r} is neither a share, 0.1, nor shares by class, 3:0.05", param, ctx)
+
+
 class Sides(click.ParamType[int | tuple[int, int]]):
     """A side, ``256``, or width and height, ``256,128``: an int, or a tuple of two."""
 

@@ -14,7 +14,7 @@ from geo_p2p.errors import ModelError
 
 from . import options, output
 
-READING = ("additional", "direction", "chip_size", "resize_to")
+READING = ("additional", "direction", "chip_size", "resize_to", "fold")
 """Options that say how pairs are read."""
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -57,6 +57,9 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
 )
 @click.option(
     "--resize-to", type=click.IntRange(min=1), help="Resize every picture to this side first, px."
+)
+@click.option(
+    "--fold", type=click.IntRange(min=0), help="Of chips split into folds: the one to validate on."
 )
 @setting("--target", "What the target holds; auto: classes where it has a palette.")
 @setting("--epochs", "Passes over the training chips.")

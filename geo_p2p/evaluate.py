@@ -21,7 +21,7 @@ from geo_p2p.raster import Frame, RasterSource
 
 __all__ = ["PARTS", "chips_of", "evaluate_rasters", "scores_for"]
 
-PARTS = ("train", "val", "all")
+PARTS = ("train", "val", "test", "all")
 """Parts of a chip folder that scores can be taken on."""
 
 BLOCK = 1024
@@ -78,7 +78,7 @@ def evaluate_rasters(
     truth : what it should be; warped onto the translated raster's lattice.
     chips : chip folder; only the ground of its part ``split`` counts, and ranges are those of its
         training part. Without, the whole raster counts.
-    split : part of the chip folder: "train", "val" or "all".
+    split : part of the chip folder: one of `PARTS`.
     truth_bidx : bands of the truth, from 1; None for all of them.
 
     Returns

@@ -140,18 +140,33 @@ def test_export_hands_every_option_on(runner, work, tmp_path) -> None:
         "stride": 20,
         "min_valid": 0.5,
         "resampling": "nearest",
-        "split": "random",
+        "edges": "lattice",
+        "rotation_angle": 180.0,
+        "min_content": 0.125,
+        "min_std_x": 0.25,
+        "min_std_y": 0.5,
+        "max_per_stratum": 40,
+        "split": "random-overlapping",
         "val_pct": 40.0,
+        "test_pct": 10.0,
         "buffer": 3,
+        "halo": 8,
+        "folds": 3,
+        "fold": 2,
+        "start_index": 500,
+        "processing_mode": "items",
+        "all_touched": True,
+        "quality_band": 2,
         "seed": 9,
         "mask": str(tmp_path / "area.geojson"),
     }
     words = [word for name, value in given.items() for word in ("--" + dashed(name), value)]
+    words.remove(True)
     folder = tmp_path / "chips"
-    words += ["--bidx", "3,1", "--additional-bidx", "1"]
+    words += ["--quality-values", "254,255", "--bidx", "3,1", "--additional-bidx", "1"]
     runner("export-chips", work.aerial, work.near_infrared, folder, *words)
     chips = ChipFolder.open(folder)
-    saved = {**given, "bidx": [3, 1], "additional_bidx": [1]}
+    saved = {**given, "bidx": [3, 1], "additional_bidx": [1], "quality_values": [254, 255]}
     assert {name: chips.own["settings"][name] for name in saved} == saved
     assert chips.own["additional"]["resampling"] == "nearest"
     chip = chips.read(chips.names[0])

@@ -107,15 +107,18 @@ def document(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def test_the_folder_holds_what_pro_writes_and_two_files_of_ours(folder: Path) -> None:
+def test_the_folder_holds_what_pro_writes_and_files_of_ours(folder: Path) -> None:
     assert sorted(item.name for item in folder.iterdir()) == [
         "chips.geojson",
+        "chips.qml",
         "esri_accumulated_stats.json",
         "esri_model_definition.emd",
         "geo_p2p.json",
         "images",
         "images2",
         "map.txt",
+        "split.geojson",
+        "split.qml",
         "stats.txt",
     ]
     for name in ("geo_p2p.json", "chips.geojson"):
@@ -318,7 +321,7 @@ def test_no_json_file_holds_nan_or_infinity(
     path = make_raster(values, nodata=nodata)
     out = export_chips(path, path, tmp_path / "chips", tile_size=16, split="none")
     files = [*out.glob("*.json"), *out.glob("*.emd"), *out.glob("*.geojson")]
-    assert len(files) == 4
+    assert len(files) == 5
     for file in files:
         document(out, file.name)
         assert not re.search(r"\b(NaN|Infinity)\b", file.read_text())

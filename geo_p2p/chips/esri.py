@@ -66,7 +66,7 @@ def write_esri_files(
         "BlackenAroundFeature": False,
         "IsMultidimensional": False,
         "CropTileMode": "Fixed_Size",
-        "ImageSpaceUsed": "MAP_SPACE",
+        "ImageSpaceUsed": job.config.reference_system,
         **common,
         "AllTilesStats": _all_tiles(x, stats[0]),
         "AllTilesStats2": _all_tiles(y, stats[1]),

@@ -3,27 +3,36 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import shapely
+
 from geo_p2p.chips.area import read_area
-from geo_p2p.chips.chip import Scene
+from geo_p2p.chips.chip import Scene, Source
 from geo_p2p.chips.cut import SIDES, group_file
 from geo_p2p.chips.finish import finish
 from geo_p2p.chips.folder import foreign_files, is_chip_folder
+from geo_p2p.chips.ground import pixel_ratio_warning, shared_window
 from geo_p2p.chips.plan import Job
+from geo_p2p.chips.registration import measure_registration
+from geo_p2p.chips.scenes import Rasters, pixel_scenes, scenes
 from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.chips.workers import cut_groups
-from geo_p2p.errors import ChipError, GeoP2PError
-from geo_p2p.raster import RasterSource, require_encodable
+from geo_p2p.errors import AlignmentError, ChipError, GeoP2PError
+from geo_p2p.raster import Frame, RasterSource, require_encodable
 
 __all__ = ["export_chips", "job_of"]
 
 Progress = Callable[[int, int], None]
 
 log = logging.getLogger(__name__)
+
+MEASURED = 8
+"""Scenes of which is measured how they line up: the first ones."""
 
 PLAN = "plan.json"
 PARTS = (PLAN, "chips", "group_")
@@ -49,8 +58,10 @@ def export_chips(
 
     Parameters
     ----------
-    src : the input raster; several co-registered files stack as bands.
-    additional : the additional raster, of any CRS, pixel size and extent.
+    src : the input raster; a list of co-registered files stacks as bands of one raster; a folder,
+        a pattern or a STAC file is many rasters.
+    additional : the additional raster, of any CRS, pixel size and extent, or many; or a vector
+        file, whose shapes are drawn onto the input's lattice as classes.
     out_dir : folder to make.
     overwrite : whether to replace a chip folder of that name.
     workers : processes to cut with.
@@ -75,7 +86,7 @@ def export_chips(
     config = ExportConfig(**settings)
     folder = Path(out_dir)
     _make_room(folder, overwrite)
-    job = job_of(src, additional, config, folder)
+    job = registered(job_of(src, additional, config, folder))
     with _parts(job, folder):
         _cut(job, workers, scheduler, progress or (lambda done, total: None))
         split = finish(job)
@@ -94,14 +105,18 @@ def job_of(
 
     See `export_chips` for arguments and errors.
     """
-    x = RasterSource(src, config.bidx)
-    y = RasterSource(additional, config.additional_bidx, like=x.frame, resampling=config.resampling)
-    for source in (x, y):
-        require_encodable(config.image_format, source.info, source.name)
-    area = None if config.mask is None else read_area(config.mask, x.frame)
+    inputs, other = config.inputs(src), config.additional(additional)
+    if config.reference_system == "PIXEL_SPACE":
+        if not isinstance(other, Rasters):
+            raise ChipError(f"{other.name}: shapes have a place, and pixel space has none")
+        found = pixel_scenes(inputs, other)
+    else:
+        found = scenes(inputs, other, config.processing_mode)
+    kept, areas = _inside(found, config)
+    _require_alike(kept, config)
     place = folder.resolve()
     parts = place.with_name(f"{place.name}.parts")
-    job = Job((Scene(Path(x.paths[0]).stem, x, y),), (area,), config, parts)
+    job = Job(tuple(kept), tuple(areas), config, parts)
     if not job.groups:
         total = sum(len(grid) for grid in job.grids)
         raise ChipError(
@@ -109,6 +124,64 @@ def job_of(
             "the area of interest; take smaller chips or a larger area"
         )
     return job
+
+
+def _inside(
+    found: Sequence[Scene], config: ExportConfig
+) -> tuple[Sequence[Scene], Sequence[shapely.Geometry | None]]:
+    """Scenes that the area of interest touches, and the area on the lattice of each."""
+    if config.mask is None:
+        return found, [None] * len(found)
+    touched: list[tuple[Scene, shapely.Geometry]] = []
+    missed: ChipError | None = None
+    for scene in found:
+        try:
+            touched.append((scene, read_area(config.mask, scene.x.frame)))
+        except ChipError as error:
+            missed = missed or error
+            if len(found) > 1:
+                log.warning("%s: left out: %s", scene.name, error)
+    if not touched and missed is not None:
+        raise missed
+    return [scene for scene, _ in touched], [area for _, area in touched]
+
+
+def _require_alike(found: Sequence[Scene], config: ExportConfig) -> None:
+    """Refuse scenes of different bands, and what the format of the chips cannot hold."""
+    for scene in found:
+        for source, first in ((scene.x, found[0].x), (scene.y, found[0].y)):
+            require_encodable(config.image_format, source.info, source.name)
+            if (source.info.count, source.info.dtype) != (first.info.count, first.info.dtype):
+                raise ChipError(
+                    f"{source.name} has {source.info.count} bands of {source.info.dtype}, but "
+                    f"{first.name} {first.info.count} of {first.info.dtype}: choose bands that all "
+                    "have, or export them apart"
+                )
+
+
+def registered(job: Job) -> Job:
+    """Measure how the rasters of a job line up, and say so; see `measure_registration`."""
+    measured = {}
+    for scene in job.scenes[:MEASURED]:
+        own = _own_frame(scene.y)
+        if own is not None and (told := pixel_ratio_warning(scene.x.frame, own)):
+            log.warning("%s: %s", scene.y.name, told)
+        within = None if own is None else shared_window(scene.x.frame, own)
+        found = measure_registration(scene.x, scene.y, seed=job.config.seed, within=within)
+        level = logging.WARNING if found.visible or found.scattered else logging.DEBUG
+        log.log(level, "%s: %s", scene.y.name, found)
+        measured[scene.name] = {"summary": str(found), **found.to_json()}
+    return replace(job, registration=measured)
+
+
+def _own_frame(source: Source) -> Frame | None:
+    """Where a raster is before it is warped; None where it is not one, or has no place."""
+    if type(source) is not RasterSource:
+        return None
+    try:
+        return RasterSource(source.paths, source.bands).frame
+    except AlignmentError:  # files that only a warp brings together
+        return None
 
 
 def _make_room(folder: Path, overwrite: bool) -> None:

@@ -70,9 +70,7 @@ def _ordered(
     return [records[i] for i in order], (x, y)
 
 
-def _require_chips(
-    job: Job, records: Sequence[ChipRecord], results: Sequence[GroupResult]
-) -> None:
+def _require_chips(job: Job, records: Sequence[ChipRecord], results: Sequence[GroupResult]) -> None:
     """Tell what the filters have dropped; refuse to end without a chip."""
     dropped = reduce(Counter.__add__, (result.dropped for result in results), Counter[str]())
     reasons = ", ".join(f"{number} by {name}" for name, number in dropped.most_common())

@@ -57,6 +57,7 @@ class ReadConfig:
         for two rasters, as `ExportConfig` has it.
     resize_to : side in px that every chip or picture is resized to, square, before it is cut.
     dataset_type : one of `DATASETS`; None to recognise it.
+    fold : of chips that were split into folds, the one to validate on, from 0.
     export : for two rasters, fields of `ExportConfig` in `geo_p2p.chips.live.SETTINGS`, val_pct
         and seed.
 
@@ -72,6 +73,7 @@ class ReadConfig:
     stride: int | None = None
     resize_to: int | None = None
     dataset_type: str | None = None
+    fold: int | None = None
     export: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -175,7 +177,7 @@ def _folder(path: Path, config: ReadConfig) -> Pairs:
         raise ChipError(f"{path}: no such folder; export chips first")
     told = DATASETS[config.dataset_type] if config.dataset_type else None
     if target_side(path):
-        return ChipFolder.open(path, _target(path, told))
+        return ChipFolder.open(path, _target(path, told), config.fold)
     two = _two(path) or _two(_inside(path, "images"))
     if two is not None:
         return two_folders(path, two)

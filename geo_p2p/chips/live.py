@@ -19,7 +19,7 @@ __all__ = ["SETTINGS", "RasterPairs", "cut"]
 
 SETTINGS = (
     *("bidx", "additional_bidx", "mask", "min_valid", "resampling"),
-    *("edges", "rotation_angle", "split", "test_pct", "buffer", "halo", "folds", "fold"),
+    *("edges", "rotation_angle", "split", "test_pct", "buffer", "halo"),
     *("min_content", "background", "min_std_x", "min_std_y", "split_polygons", "split_field"),
 )
 """Fields of `ExportConfig` that hold for chips cut on the fly, beside those of every set."""

@@ -70,9 +70,7 @@ def foresee_chips(
     config = job.config
     tiles = [(group.scene, tile) for group in job.groups for tile in job.tiles_of(group)]
     chips = round(_passing(job, tiles) * len(tiles)) * len(config.angles)
-    split = part_chips(
-        job, [Placed(job.scenes[scene].name, tile.window) for scene, tile in tiles]
-    )
+    split = part_chips(job, [Placed(job.scenes[scene].name, tile.window) for scene, tile in tiles])
     pixel = sum(s.info.count * np.dtype(s.info.dtype).itemsize for s in (job.x, job.y))
     size = chips * math.prod(config.shape) * pixel
     return Outlook(len(tiles), chips, size, split, _picture(job, tiles, split))

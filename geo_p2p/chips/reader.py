@@ -50,6 +50,7 @@ class ChipFolder:
     path : the folder.
     names : of the pairs, sorted.
     target : folder of the targets, "images2" or "labels"; labels are classes.
+    fold : which fold of a k-fold split validates; None for the one chosen at the export.
 
     See `open` for what is checked.
     """
@@ -57,21 +58,23 @@ class ChipFolder:
     path: Path
     names: tuple[str, ...]
     target: str = SIDES[1]
+    fold: int | None = None
 
     @classmethod
-    def open(cls, path: str | Path, target: str | None = None) -> Self:
+    def open(cls, path: str | Path, target: str | None = None, fold: int | None = None) -> Self:
         """Find the pairs of a folder; they are paired by name.
 
         Parameters
         ----------
         path : the folder.
         target : folder of the targets; None for images2/ if there is one, else labels/.
+        fold : which fold validates, from 0; None for the one chosen at the export.
 
         Raises
         ------
         ChipError
             If the folder is missing, is not a chip folder, is empty, or an image has no partner;
-            if its geo_p2p.json is damaged or of a newer version.
+            if its geo_p2p.json is damaged or of a newer version; if it has no such fold.
         """
         folder = Path(path)
         if not folder.is_dir():
@@ -81,8 +84,9 @@ class ChipFolder:
             wanted = " or ".join(f"{each}/" for each in (TARGETS if side is None else (side,)))
             raise ChipError(f"{folder}: not a chip folder, it lacks images/ with {wanted}")
         names = sorted(match(folder, (folder / SIDES[0], folder / side)))
-        chips = cls(folder, tuple(names), side)
+        chips = cls(folder, tuple(names), side, fold)
         chips.bands()  # what is damaged is said here, not in the middle of a training
+        chips._require_fold()
         return chips
 
     def __len__(self) -> int:
@@ -143,19 +147,35 @@ class ChipFolder:
                 raise ChipError(f"{file}: written by another version of geo_p2p; update it")
             for side in ("input", "additional"):
                 bands_of(document[side]["bands"])
-            here = set(self.names)
-            for part in ("train", "val"):
-                # A pair that somebody took out since is in neither part.
-                listed = document["split"][part]
-                document["split"][part] = [name for name in listed if name in here]
+            for table in (document["split"], *document["split"].get("folds", ())):
+                self._keep_present(table)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ChipError(f"{file}: is damaged ({error}); export again") from error
         return document
 
+    def _keep_present(self, table: dict[str, Any]) -> None:
+        """Take out of the parts what somebody took out of the folder since."""
+        here = set(self.names)
+        for part in ("train", "val", *({"test"} & table.keys())):
+            table[part] = [name for name in table[part] if name in here]
+
+    def _require_fold(self) -> None:
+        folds = (self.split or {}).get("folds", ())
+        if self.fold is not None and not 0 <= self.fold < len(folds):
+            raise ChipError(
+                f"{self.path}: has no fold {self.fold}, but {len(folds)} folds; export with split "
+                "'kfold' for some"
+            )
+
     @property
     def split(self) -> Mapping[str, Any] | None:
         """The split saved with the chips, with names under "train" and "val"; None if none was."""
-        return None if self.own is None else self.own["split"]
+        if self.own is None:
+            return None
+        split: dict[str, Any] = self.own["split"]
+        if self.fold is None or self.fold >= len(split.get("folds", ())):
+            return split
+        return {**split, **split["folds"][self.fold], "fold": self.fold}
 
     @property
     def bidx(self) -> Bidx:

@@ -22,7 +22,7 @@ from geo_p2p.raster import (
     union_frame,
 )
 
-__all__ = ["MODES", "Drawn", "Quality", "Rasters", "pixel_scenes", "scenes"]
+__all__ = ["MODES", "Drawn", "Quality", "Rasters", "Spec", "pixel_scenes", "scenes"]
 
 log = logging.getLogger(__name__)
 

@@ -7,16 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from geo_p2p.chips.filters import ChipFilter
+from geo_p2p.chips.scenes import MODES, Drawn, Quality, Rasters, Spec
+from geo_p2p.chips.shapes import holds_shapes
 from geo_p2p.chips.split import SplitConfig
 from geo_p2p.errors import ChipError, GridError
 from geo_p2p.raster import FORMATS
 
-__all__ = ["EDGES", "ExportConfig"]
+__all__ = ["EDGES", "SYSTEMS", "ExportConfig"]
 
 EDGES = ("cover", "lattice")
 """What happens where the last stride leaves the raster: its chip is shifted back, or left out."""
 
-CHOICES: Mapping[str, tuple[str, ...]] = {"edges": EDGES, "image_format": tuple(FORMATS)}
+SYSTEMS = ("MAP_SPACE", "PIXEL_SPACE")
+"""Esri's names: pairs by their place on Earth, or pixel on pixel, whatever place they have."""
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "edges": EDGES,
+    "image_format": tuple(FORMATS),
+    "processing_mode": MODES,
+    "reference_system": SYSTEMS,
+}
 """What the settings that are names may be."""
 
 LIMITS: Mapping[str, tuple[float, float]] = {
@@ -39,6 +49,13 @@ class ExportConfig:
         "lattice" keeps to whole strides and leaves the rest.
     rotation_angle : degrees; chips are written for 0, a, 2 a, ... up to a full turn; 0 for none.
     bidx, additional_bidx : bands to take from either raster, from 1; None for all.
+    asset, additional_asset : of STAC files, by name; None for the one with the role "data".
+    processing_mode : one of `geo_p2p.chips.scenes.MODES`, where there are several inputs.
+    reference_system : one of `SYSTEMS`: by place on Earth, or pixel on pixel.
+    class_field, burn, all_touched, buffer_radius, layer : where the additional raster is drawn
+        from a vector file, see `geo_p2p.chips.VectorSource`.
+    quality, quality_band, quality_bits, quality_values : which input pixels a quality raster rules
+        out, see `geo_p2p.chips.scenes.Quality`; without a raster the band is one of the input's.
     mask : vector file; only chips wholly inside its polygons are cut.
     min_valid : least share of pixels, 0-1, that must be valid in both rasters.
     resampling : how the additional raster is warped onto the input's lattice.
@@ -66,6 +83,19 @@ class ExportConfig:
     rotation_angle: float = 0.0
     bidx: tuple[int, ...] | None = None
     additional_bidx: tuple[int, ...] | None = None
+    asset: str | None = None
+    additional_asset: str | None = None
+    processing_mode: str = "mosaic"
+    reference_system: str = "MAP_SPACE"
+    class_field: str | None = None
+    burn: int = 1
+    all_touched: bool = False
+    buffer_radius: float = 0.0
+    layer: int | str | None = None
+    quality: str | Path | None = None
+    quality_band: int = 1
+    quality_bits: tuple[int, ...] = ()
+    quality_values: tuple[int, ...] = ()
     mask: str | Path | None = None
     min_valid: float = 0.9
     resampling: str = "auto"
@@ -79,7 +109,7 @@ class ExportConfig:
     val_pct: float = 10.0
     test_pct: float = 0.0
     buffer: int | None = None
-    halo: int = 64
+    halo: int = 0
     folds: int = 5
     fold: int = 0
     split_polygons: str | Path | None = None
@@ -115,6 +145,11 @@ class ExportConfig:
                 raise GridError(f"stride {step} px: give 1 to the tile size, {size}")
 
     def _refuse_splits(self) -> None:
+        if self.reference_system == "PIXEL_SPACE" and (self.rotation_angle or self.mask):
+            raise ChipError(
+                "pixel space has no place and no warp: leave out mask and rotation angle, or say "
+                "MAP_SPACE"
+            )
         if (self.split == "polygons") != (self.split_polygons is not None):
             raise ChipError(
                 "split 'polygons' and a file of split polygons go together; give both or neither"
@@ -125,6 +160,19 @@ class ExportConfig:
                 "that training would see what it is validated on; split by blocks, take a stride "
                 "of a whole chip, or say 'random-overlapping'"
             )
+
+    def inputs(self, spec: Spec) -> Rasters:
+        """The input rasters, with what rules their pixels out."""
+        asked = self.quality is not None or self.quality_bits or self.quality_values
+        rule = (self.quality, self.quality_band, self.quality_bits, self.quality_values)
+        return Rasters(spec, self.bidx, asset=self.asset, quality=Quality(*rule) if asked else None)
+
+    def additional(self, spec: Spec) -> Rasters | Drawn:
+        """The additional rasters, or the shapes they are drawn from."""
+        if isinstance(spec, str | Path) and holds_shapes(spec):
+            drawn = (self.class_field, self.burn, self.all_touched, self.buffer_radius, self.layer)
+            return Drawn(str(spec), *drawn)
+        return Rasters(spec, self.additional_bidx, self.resampling, self.additional_asset)
 
     @property
     def content(self) -> ChipFilter:
@@ -171,7 +219,7 @@ class ExportConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON."""
         plain = asdict(self)
-        for name in ("mask", "split_polygons"):
+        for name in ("mask", "split_polygons", "quality"):
             plain[name] = None if plain[name] is None else str(plain[name])
         return plain
 

@@ -15,7 +15,7 @@ from rasterio.errors import CRSError
 from geo_p2p.errors import AlignmentError, ChipError
 from geo_p2p.raster import Frame, transform_points
 
-__all__ = ["Shapes", "read_column", "read_shapes", "warp_shapes"]
+__all__ = ["Shapes", "holds_shapes", "read_column", "read_shapes", "warp_shapes"]
 
 LONGEST = 32
 """Px between points that a shape's edges get before they are warped, so that they stay true."""
@@ -25,6 +25,12 @@ STEPS = 21
 
 MARGIN = 0.1
 """Share of its size by which the ground around the raster is larger, when shapes are cut to it."""
+
+VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml", ".gml", ".gdb", ".sqlite")
+"""Ends of the names of vector files, lower case."""
+
+STAC, LEADING = '"stac_version"', 100_000
+"""What a STAC file says among its first characters, and a GeoJSON does not."""
 
 Layer = int | str | None
 Box = tuple[float, float, float, float]
@@ -46,6 +52,21 @@ class Shapes:
     features: NDArray[np.int64]
     crs: CRS
     repaired: int
+
+
+def holds_shapes(path: str | Path) -> bool:
+    """Whether a file holds shapes and not rasters; a STAC file holds the places of rasters."""
+    file = Path(path)
+    suffix = file.suffix.lower()
+    if suffix not in VECTORS or not file.exists():
+        return suffix in VECTORS and suffix != ".json"  # what is missing is refused by its reader
+    if suffix in (".json", ".geojson"):
+        with file.open(encoding="utf-8", errors="replace") as text:
+            return STAC not in text.read(LEADING)
+    try:
+        return len(pyogrio.list_layers(file)) > 0
+    except (DataSourceError, ValueError):  # a GeoPackage of rasters
+        return False
 
 
 def read_shapes(

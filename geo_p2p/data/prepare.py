@@ -109,7 +109,7 @@ def prepare_data(
     class_mapping, val_split_pct, batch_size, transforms : see `DataConfig`.
     chip_size : see `geo_p2p.chips.ReadConfig`.
     **settings : seed, target and working_dir of `DataConfig`; additional, direction, stride,
-        resize_to and dataset_type of `geo_p2p.chips.ReadConfig`; for two rasters also bidx,
+        resize_to, dataset_type and fold of `geo_p2p.chips.ReadConfig`; for two rasters also bidx,
         additional_bidx, mask, min_valid, resampling, split and buffer of
         `geo_p2p.chips.ExportConfig`. collate_fn and num_workers of arcgis.learn are accepted and
         not used.
