@@ -250,8 +250,8 @@ def test_parts_that_are_not_there_are_refused(pair: Any, chips: Any) -> None:
     folder = chips(files[1], split="none")
     with pytest.raises(ChipError, match="holds no chips in its part 'val'"):
         evaluate_rasters(*files, chips=folder)
-    with pytest.raises(ChipError, match="split 'test': choose one of train, val, all"):
-        evaluate_rasters(*files, chips=folder, split="test")
+    with pytest.raises(ChipError, match="split 'dev': choose one of train, val, test, all"):
+        evaluate_rasters(*files, chips=folder, split="dev")
     (folder / "geo_p2p.json").unlink()
     with pytest.raises(ChipError, match="carry no split; take split 'all'"):
         evaluate_rasters(*files, chips=folder, split="train")

@@ -240,8 +240,8 @@ def test_a_model_on_disk_gives_the_same_scores(
 def test_chips_of_other_bands_or_sizes_are_refused(chips: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="pairs of 2 and 1 bands, but the model translates 2 into"):
         evaluate_model(translator(y=TWO), chips())
-    with pytest.raises(ChipError, match="choose one of train, val, all"):
-        evaluate_model(translator(), tmp_path / "chips", split="test")
+    with pytest.raises(ChipError, match="choose one of train, val, test, all"):
+        evaluate_model(translator(), tmp_path / "chips", split="dev")
     with pytest.raises(ChipError, match="no such folder"):
         evaluate_model(translator(), tmp_path / "nowhere")
 
