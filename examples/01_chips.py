@@ -13,7 +13,7 @@ from geo_p2p.scene import write_scene
 scene = write_scene("scene", size=1024, overwrite=True)
 
 # %% The map has another CRS, pixel size and extent: it is warped onto the aerial's lattice.
-folder = export_chips(scene.aerial, scene.map, "chips", tile_size=256, stride=128, overwrite=True)
+folder = export_chips(scene.aerial, scene.map, "chips", tile_size=256, stride=64, overwrite=True)
 chips = ChipFolder.open(folder)
 print(len(chips), "chips")
 print({part: len(chips.split[part]) for part in ("train", "val")})

@@ -1,6 +1,6 @@
 """Train a small model on the chips of `01_chips.py`, and look at it.
 
-You will see a line an epoch, then `losses.png` and `results.png`, and a model folder that needs
+You will see a progress bar, then `losses.png` and `results.png`, and a model folder that needs
 nothing else: `models/town/`. Ten epochs take a minute or two on two cores.
 """
 
