@@ -20,6 +20,9 @@ __all__ = ["Blocks", "split_by_blocks", "split_by_folds"]
 SIDE = 4
 """Least side of a block to begin with, in chips: large blocks separate better."""
 
+SHARES = (1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 3 / 32, 1 / 16)
+"""Sides to try, as shares of the largest."""
+
 KEPT = 0.5
 """Least share of all chips to train on for which a buffer may be as wide as it should."""
 
@@ -121,13 +124,18 @@ def _described(state: Draw, blocks: Blocks, config: SplitConfig) -> Split:
 
 
 def _sizes(ground: Ground, size: int, config: SplitConfig) -> Iterator[tuple[int, int]]:
-    """Buffers and sides of blocks to try, px: sides are whole chips, halved until they are one."""
+    """Buffers and sides of blocks to try, px: from the largest side down to one chip.
+
+    With short strides a block of one chip holds one chip, and its buffer hundreds: sides in between
+    the halves give validation more for the ground they take.
+    """
     chip = max(size, ground.longest)
     least = max(SIDE * chip, config.autocorrelation, 2 * config.halo + chip)
     chips = math.ceil(least / chip)
     for buffer in _buffers(size, config):
-        for step in range(chips.bit_length()):
-            yield buffer, chip * (chips >> step)
+        for share in SHARES:
+            if chip * chips * share >= chip:
+                yield buffer, math.ceil(chip * chips * share)
 
 
 def _buffers(size: int, config: SplitConfig) -> list[int]:
