@@ -48,3 +48,11 @@ def test_the_commands_run(rasters, runner):
         assert program == "geo-p2p"
         runner(*arguments)
     assert (rasters / "big_map.tif").exists()
+
+
+def test_every_option_on_the_page_of_exports_is_one(runner):
+    page = (README.parent / "docs" / "export.md").read_text("utf-8")
+    told = set(re.findall(r"(?<![-|])--[a-z][a-z-]+", page))
+    known = set(re.findall(r"--[a-z][a-z-]+", runner("export-chips", "--help").stdout))
+    assert len(told) > 30
+    assert told <= known
