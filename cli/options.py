@@ -37,7 +37,7 @@ class BandNumbers(click.ParamType[tuple[int, ...]]):
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
-    """Whole numbers from 0, ``3,8,9``: a tuple of int, in the order given."""
+    """Whole numbers from 0, ``3,8-10``: a tuple of int, in the order given."""
 
     name = "numbers"
 
@@ -47,10 +47,13 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         """Return the numbers, or fail with the option's name."""
         if isinstance(value, tuple):
             return value
-        words = [word.strip() for word in value.split(",")]
-        if not all(re.fullmatch("[0-9]+", word) for word in words):
-            self.fail(f"{value!r} is not a list of whole numbers, such as 3,8,9", param, ctx)
-        return tuple(int(word) for word in words)
+        from geo_p2p.chips.quality import parse_numbers
+        from geo_p2p.errors import ChipError
+
+        try:
+            return parse_numbers(value)
+        except ChipError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Content(click.ParamType[float | dict[int, float]]):

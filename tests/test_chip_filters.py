@@ -1,7 +1,5 @@
 """Filters of chips: what they count, and that they tell."""
 
-import pickle
-
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
@@ -11,7 +9,7 @@ from hypothesis import given
 from rasterio.crs import CRS
 
 from geo_p2p.chips import Chip
-from geo_p2p.chips.filters import ChipFilter, Verdict, dropped
+from geo_p2p.chips.filters import ChipFilter, Verdict
 from geo_p2p.errors import ChipError
 from geo_p2p.raster import Frame
 
@@ -92,18 +90,6 @@ def test_a_chip_without_a_valid_pixel_has_nothing() -> None:
     for settings in ({"min_content": 0.1}, {"min_content": {1: 0.1}}, {"min_std_y": 0.1}):
         assert ChipFilter(**settings).judge(nothing).value == 0
         assert not ChipFilter(**settings).judge(nothing).kept
-
-
-def test_it_is_told_how_many_chips_each_filter_dropped() -> None:
-    keep = ChipFilter(min_content=0.5, min_std_x=1.0)
-    assert pickle.loads(pickle.dumps(keep)) == keep
-    flat, empty = np.ones((1, SIDE, SIDE)), np.zeros((1, SIDE, SIDE))
-    lively = np.arange(SIDE**2, dtype=float).reshape(flat.shape)
-    chips = [chip(flat), chip(flat), chip(empty), chip(flat, x=lively)]
-    verdicts = [keep.judge(c) for c in chips]
-    assert [v.kept for v in verdicts] == [False, False, False, True]
-    assert dropped(verdicts) == "3 chips dropped: 2 by deviation of the input, 1 by content"
-    assert dropped(verdicts[3:]) == dropped([]) == ""
 
 
 def test_classes_in_several_bands_are_refused() -> None:

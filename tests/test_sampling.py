@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from rasterio.windows import Window
 
-from geo_p2p.chips.sampling import balanced, dominant_class, place_at_random, quantile_strata
+from geo_p2p.chips.sampling import balanced, place_at_random, quantile_strata
 from geo_p2p.errors import ChipError, GridError
 
 
@@ -130,17 +130,6 @@ def test_the_choice_is_the_same_in_another_process_and_another_for_another_seed(
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == str(balanced(kinds, 9))
     assert len({tuple(balanced(kinds, 9, seed=seed)) for seed in range(9)}) == 9
-
-
-def test_the_dominant_class_is_the_most_frequent_valid_one() -> None:
-    y = np.array([[[5, 5, 5], [2, 2, 7]]])
-    valid = np.array([[True, False, False], [True, True, True]])
-    assert dominant_class(y, np.ones((2, 3), bool)) == 5
-    assert dominant_class(y, valid) == 2
-    assert dominant_class(y, valid & (y[0] != 2)) == 5  # the lowest of two
-    assert dominant_class(y, np.zeros((2, 3), bool)) is None
-    with pytest.raises(ChipError, match="has 3"):
-        dominant_class(np.zeros((3, 2, 3)), valid)
 
 
 @given(

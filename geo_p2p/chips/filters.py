@@ -1,6 +1,5 @@
 """Keep or drop a chip by what it shows, and tell why."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from geo_p2p.chips.chip import Chip
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.errors import ChipError
 
-__all__ = ["ChipFilter", "Verdict", "dropped"]
+__all__ = ["ChipFilter", "Verdict"]
 
 
 @dataclass(frozen=True)
@@ -100,21 +99,6 @@ class ChipFilter:
         for value in self.background:
             empty |= (chip.y == value).all(0)
         return _mean(~empty, chip.valid)
-
-
-def dropped(verdicts: Iterable[Verdict]) -> str:
-    """Say how many chips each filter dropped, the hungriest first; "" if none did.
-
-    Examples
-    --------
-    >>> dropped([Verdict("content", 0.1, 0.2), Verdict(), Verdict("content", 0.0, 0.2)])
-    '2 chips dropped: 2 by content'
-    """
-    count = Counter(verdict.by for verdict in verdicts if not verdict.kept)
-    if not count:
-        return ""
-    reasons = ", ".join(f"{number} by {name}" for name, number in count.most_common())
-    return f"{count.total()} chips dropped: {reasons}"
 
 
 def _share_of(number: int, chip: Chip) -> float:

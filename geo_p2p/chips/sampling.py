@@ -3,15 +3,13 @@
 import zlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geo_p2p.errors import ChipError, GridError
 
-__all__ = ["Placement", "balanced", "dominant_class", "place_at_random", "quantile_strata"]
+__all__ = ["Placement", "balanced", "place_at_random", "quantile_strata"]
 
 ATTEMPTS = 100
 """Draws for each window asked for, before it is said that no more fit."""
@@ -176,25 +174,6 @@ def balanced(strata: Sequence[Hashable], most: int, *, seed: int = 42) -> list[i
         rng = np.random.default_rng([seed, zlib.crc32(repr(stratum).encode())])
         chosen += rng.permutation(places)[:most].tolist()
     return sorted(chosen)
-
-
-def dominant_class(y: NDArray[Any], valid: NDArray[np.bool_]) -> int | None:
-    """Most frequent class of a chip, the lowest of several; None without a valid pixel.
-
-    Parameters
-    ----------
-    y : (1, rows, cols) of class numbers.
-    valid : (rows, cols).
-
-    Raises
-    ------
-    ChipError
-        For more than one band.
-    """
-    if len(y) != 1:
-        raise ChipError(f"classes are counted in one band, the additional raster has {len(y)}")
-    found, counts = np.unique(y[0][valid], return_counts=True)
-    return int(found[counts.argmax()]) if len(found) else None
 
 
 def quantile_strata(means: Sequence[float], number: int = 4) -> list[int | None]:
