@@ -7,10 +7,11 @@ raster as bytes; `write_mosaic` turns block files into one Cloud Optimized GeoTI
 """
 
 from .bands import Bands, common_nodata, read_bands
+from .crs import transform_points
 from .encoding import FORMATS, encode, require_encodable
 from .files import partial_path, refuse_to_clobber
 from .find import find_rasters
-from .frame import PIXELS, Frame, transform_points
+from .frame import PIXELS, Frame
 from .ground import reach, require_inside, shares_ground, union_frame
 from .mosaic import check_options, write_mosaic
 from .pixels import PixelSource
