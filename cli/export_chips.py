@@ -9,7 +9,7 @@ import click
 from geo_p2p.chips import ChipFolder, ExportConfig, Outlook, foresee_chips
 from geo_p2p.chips import export_chips as cut
 from geo_p2p.chips.scenes import MODES
-from geo_p2p.chips.settings import EDGES, SYSTEMS
+from geo_p2p.chips.settings import EDGES, PLACEMENTS, SYSTEMS
 from geo_p2p.chips.split import METHODS
 from geo_p2p.raster import FORMATS, RESAMPLINGS
 
@@ -59,6 +59,8 @@ WHERE = all_of(
         show_default="half a chip",
     ),
     setting("--edges", "cover: the last chips are shifted back; lattice: whole strides.", EDGES),
+    setting("--placement", "On a grid of strides, or at random.", PLACEMENTS),
+    setting("--count", "How many places to draw at random.", click.IntRange(1)),
     setting(
         "--rotation-angle",
         "Cut every place again at this angle, twice it, ... up to a full turn, degrees.",

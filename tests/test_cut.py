@@ -163,6 +163,57 @@ def test_names_begin_where_they_are_told_to(place: MakeRaster, tmp_path: Path) -
     assert (accumulated["NumTiles"], accumulated["NextTileIndex"]) == (6, 706)
 
 
+def test_chips_at_random_lie_inside_and_depend_on_the_seed_alone(
+    place: MakeRaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = place(noise(2, (200, 300)))
+    settings = {"tile_size": 32, "placement": "random", "count": 40, "split": "none"}
+    one = windows(export_chips(path, path, tmp_path / "one", **settings))
+    assert len(set(one.values())) == 40
+    assert all(0 <= c <= 300 - 32 and 0 <= r <= 200 - 32 for c, r, *_ in one.values())
+    monkeypatch.setattr("geo_p2p.chips.plan.SPAN", 64)  # other groups, numbered otherwise
+    again = windows(export_chips(path, path, tmp_path / "again", **settings))
+    assert set(again.values()) == set(one.values())
+    other = windows(export_chips(path, path, tmp_path / "other", **settings, seed=7))
+    assert set(other.values()) != set(one.values())
+    chips = ChipFolder.open(tmp_path / "again")
+    with rasterio.open(path) as raster:
+        whole = raster.read()
+    for name, (col, row, *_) in again.items():
+        assert np.array_equal(chips.read(name).x, whole[:, row : row + 32, col : col + 32])
+
+
+def test_chips_at_random_are_shared_out_over_the_scenes(
+    place: MakeRaster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sheets = tmp_path / "sheets"
+    sheets.mkdir()
+    for number, width in enumerate((60, 120)):
+        shift = HERE * Affine.translation(200 * number, 0)
+        place(noise(1, (64, width)), transform=shift).rename(sheets / f"{number}.tif")
+    settings = {"tile_size": 32, "placement": "random", "split": "none", "processing_mode": "items"}
+    target = place(noise(1, (64, 400)))
+    folder = export_chips(sheets, target, tmp_path / "c", count=30, **settings)
+    told = json.loads((folder / "chips.geojson").read_text())["features"]
+    scenes = [feature["properties"]["scene"] for feature in told]
+    assert (scenes.count("0"), scenes.count("1")) == (10, 20)
+    small = place(noise(1, (33, 33)))
+    settings["processing_mode"] = "mosaic"
+    folder = export_chips(small, small, tmp_path / "d", count=9, **settings)
+    assert len(ChipFolder.open(folder)) == 4
+    assert "4 of 9 windows fitted" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"placement": "random"}, {"count": 5}, {"placement": "random", "count": 0}]
+)
+def test_random_placement_and_a_count_go_together(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ChipError, match="go together"):
+        ExportConfig(**wrong)
+    with pytest.raises(ChipError, match="random-overlapping"):
+        ExportConfig(placement="random", count=5, split="random")
+
+
 # At which angles
 
 

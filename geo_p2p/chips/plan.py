@@ -5,9 +5,12 @@ square of tiles that fits into one read, so that a pixel is read and warped abou
 depend on nothing but the plan, whoever runs them and in whatever order.
 """
 
+import functools
 import hashlib
 import itertools
 import json
+import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -18,12 +21,15 @@ import shapely
 from rasterio.windows import Window
 
 from geo_p2p.chips.chip import Scene, Source
+from geo_p2p.chips.sampling import place_at_random
 from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.grid import TileGrid, span_window
 from geo_p2p.raster import Frame
 from geo_p2p.raster.files import stamp_of
 
 __all__ = ["Group", "Job", "Tile", "hull_of"]
+
+log = logging.getLogger(__name__)
 
 SPAN = 2048
 """Side of what is read at once, px, unless a chip is larger."""
@@ -48,7 +54,8 @@ class Group:
     ----------
     number : among the groups of the plan.
     scene : place of its scene among the scenes.
-    rows, cols : the part of the scene's grid, as half-open ranges.
+    rows, cols : the part of the scene's grid, as half-open ranges; of tiles placed at random, the
+        ranges of their first rows and columns, px.
     count : how many of its tiles lie inside the area of interest.
     """
 
@@ -110,18 +117,30 @@ class Job:
     @cached_property
     def groups(self) -> Sequence[Group]:
         """Groups of the tiles inside the area of interest."""
-        sides = zip(self.config.shape, self.config.steps, strict=True)
-        down, across = (max(1, (SPAN - size) // step + 1) for size, step in sides)
-        squares = (
-            Group(0, scene, (r, min(r + down, rows)), (c, min(c + across, cols)), 0)
-            for scene, (rows, cols) in enumerate((g.rows.count, g.cols.count) for g in self.grids)
-            for r, c in itertools.product(range(0, rows, down), range(0, cols, across))
-        )
+        squares = self._cells() if self.config.placement == "random" else self._squares()
         counted = (replace(square, count=self._count(square)) for square in squares)
         filled = (group for group in counted if group.count)
         return [replace(group, number=number) for number, group in enumerate(filled)]
 
+    def _squares(self) -> Iterator[Group]:
+        """Squares of the grids, as many tiles as fit into one read."""
+        sides = zip(self.config.shape, self.config.steps, strict=True)
+        down, across = (max(1, (SPAN - size) // step + 1) for size, step in sides)
+        for scene, grid in enumerate(self.grids):
+            rows, cols = grid.rows.count, grid.cols.count
+            for r, c in itertools.product(range(0, rows, down), range(0, cols, across)):
+                yield Group(0, scene, (r, min(r + down, rows)), (c, min(c + across, cols)), 0)
+
+    def _cells(self) -> Iterator[Group]:
+        """Cells of the rasters, in which tiles that were placed at random begin."""
+        for scene, cells in enumerate(self._placed):
+            for r, c in sorted(cells):
+                rows, cols = (r * SPAN, (r + 1) * SPAN), (c * SPAN, (c + 1) * SPAN)
+                yield Group(0, scene, rows, cols, 0)
+
     def _count(self, group: Group) -> int:
+        if self.config.placement == "random":
+            return len(self._placed[group.scene][_cell(group.rows[0], group.cols[0])])
         if self.areas[group.scene] is not None:
             return sum(1 for _ in self.tiles_of(group))
         return (group.rows[1] - group.rows[0]) * (group.cols[1] - group.cols[0])
@@ -129,17 +148,48 @@ class Job:
     def tiles_of(self, group: Group) -> Iterator[Tile]:
         """The tiles of a group that lie wholly inside the area of interest.
 
-        Made when they are asked for: a raster of 10 Gpx has half a million of them.
+        Those of a grid are made when they are asked for: a raster of 10 Gpx has half a million.
         """
-        grid, area = self.grids[group.scene], self.areas[group.scene]
-        frame = self.scenes[group.scene].x.frame
+        if self.config.placement == "random":
+            yield from self._placed[group.scene][_cell(group.rows[0], group.cols[0])]
+            return
+        grid = self.grids[group.scene]
         before = sum(len(other) for other in self.grids[: group.scene])
-        if area is not None:
-            shapely.prepare(area)
         for row, col in itertools.product(range(*group.rows), range(*group.cols)):
             window = grid.tile(row, col).window
-            if area is None or area.covers(frame.crop(window).polygon):
+            if self._wanted(group.scene, window):
                 yield Tile(before + row * grid.cols.count + col, window)
+
+    def _wanted(self, scene: int, window: Window) -> bool:
+        """Whether a window lies wholly inside the area of interest."""
+        area = self.areas[scene]
+        if area is None:
+            return True
+        shapely.prepare(area)
+        return bool(area.covers(self.scenes[scene].x.frame.crop(window).polygon))
+
+    @cached_property
+    def _placed(self) -> list[dict[tuple[int, int], list[Tile]]]:
+        """Tiles placed at random, by the cell they begin in, for each scene."""
+        shapes = [frame.shape for frame in self.frames.values()]
+        counts = _shared(self.config.count or 0, [math.prod(shape) for shape in shapes])
+        numbers = itertools.count()
+        found: list[dict[tuple[int, int], list[Tile]]] = []
+        for scene, (shape, count) in enumerate(zip(shapes, counts, strict=True)):
+            cells: dict[tuple[int, int], list[Tile]] = {}
+            found.append(cells)
+            if not count:
+                continue
+            accept = functools.partial(self._wanted, scene)
+            placed = place_at_random(
+                shape, self.config.shape, count, seed=self.config.seed + scene, accept=accept
+            )
+            if len(placed.windows) < count:
+                log.warning("%s: %s", self.scenes[scene].name, placed)
+            for window in placed.windows:
+                cell = _cell(window.row_off, window.col_off)
+                cells.setdefault(cell, []).append(Tile(next(numbers), window))
+        return found
 
     @property
     def tiles(self) -> int:
@@ -159,6 +209,22 @@ class Job:
             "areas": [area and hashlib.sha256(area.wkb).hexdigest() for area in self.areas],
             "scenes": [[s.name, _identity(s.x), _identity(s.y)] for s in self.scenes],
         }
+
+
+def _cell(row: int, col: int) -> tuple[int, int]:
+    """The cell that a pixel lies in."""
+    return row // SPAN, col // SPAN
+
+
+def _shared(count: int, weights: Sequence[int]) -> list[int]:
+    """Share out whole things by weight: the largest remainders get what is left."""
+    total = sum(weights)
+    exact = [count * weight / total for weight in weights]
+    shares = [int(share) for share in exact]
+    order = sorted(range(len(weights)), key=lambda i: shares[i] - exact[i])
+    for i in order[: count - sum(shares)]:
+        shares[i] += 1
+    return shares
 
 
 def hull_of(tiles: Sequence[Tile]) -> Window:

@@ -13,16 +13,20 @@ from geo_p2p.chips.split import SplitConfig
 from geo_p2p.errors import ChipError, GridError
 from geo_p2p.raster import FORMATS
 
-__all__ = ["EDGES", "SYSTEMS", "ExportConfig"]
+__all__ = ["EDGES", "PLACEMENTS", "SYSTEMS", "ExportConfig"]
 
 EDGES = ("cover", "lattice")
 """What happens where the last stride leaves the raster: its chip is shifted back, or left out."""
+
+PLACEMENTS = ("grid", "random")
+"""Where chips are cut: on a grid of strides, or at random."""
 
 SYSTEMS = ("MAP_SPACE", "PIXEL_SPACE")
 """Esri's names: pairs by their place on Earth, or pixel on pixel, whatever place they have."""
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "edges": EDGES,
+    "placement": PLACEMENTS,
     "image_format": tuple(FORMATS),
     "processing_mode": MODES,
     "reference_system": SYSTEMS,
@@ -47,6 +51,8 @@ class ExportConfig:
     stride : px from one chip to the next, or across and down; half a chip if None.
     edges : one of `EDGES`: "cover" shifts the last chips back so that every pixel is in one,
         "lattice" keeps to whole strides and leaves the rest.
+    placement : one of `PLACEMENTS`: on a grid of strides, or at random.
+    count : how many places to draw at random, over all scenes.
     rotation_angle : degrees; chips are written for 0, a, 2 a, ... up to a full turn; 0 for none.
     bidx, additional_bidx : bands to take from either raster, from 1; None for all.
     asset, additional_asset : of STAC files, by name; None for the one with the role "data".
@@ -80,6 +86,8 @@ class ExportConfig:
     tile_size: int | tuple[int, int] = 256
     stride: int | tuple[int, int] | None = None
     edges: str = "cover"
+    placement: str = "grid"
+    count: int | None = None
     rotation_angle: float = 0.0
     bidx: tuple[int, ...] | None = None
     additional_bidx: tuple[int, ...] | None = None
@@ -154,9 +162,15 @@ class ExportConfig:
             raise ChipError(
                 "split 'polygons' and a file of split polygons go together; give both or neither"
             )
-        if self.split == "random" and self.steps != self.shape:
+        if (self.placement == "random") != (self.count is not None) or self.count == 0:
             raise ChipError(
-                f"split 'random': chips of {self.side} px every {min(self.steps)} px overlap, so "
+                "random placement and a count of 1 or more go together; give both or neither"
+            )
+        strewn = self.placement == "random"
+        if self.split == "random" and (strewn or self.steps != self.shape):
+            where = "at random" if strewn else f"every {min(self.steps)} px"
+            raise ChipError(
+                f"split 'random': chips of {self.side} px {where} overlap, so "
                 "that training would see what it is validated on; split by blocks, take a stride "
                 "of a whole chip, or say 'random-overlapping'"
             )
