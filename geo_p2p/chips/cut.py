@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
@@ -87,6 +88,14 @@ def cut_group(job: Job, group: Group) -> int:
     OSError
         If the chips cannot be written.
     """
+    with rasterio.Env():  # once, and not for every call of rasterio
+        result = _cut(job, group)
+    _save(job.folder, group, result)
+    return group.count
+
+
+def _cut(job: Job, group: Group) -> GroupResult:
+    """Read the chips of a group, and write those that no filter drops."""
     scene = job.scenes[group.scene].name
     dropped: Counter[str] = Counter()
     records: list[ChipRecord] = []
@@ -102,8 +111,7 @@ def cut_group(job: Job, group: Group) -> int:
         records.append(ChipRecord(chip.name, scene, window, angle, share, x, y, census))
         for side, image in zip(samples, images, strict=True):
             side.append(_sampled(*image, job.sample))
-    _save(job.folder, group, GroupResult(dropped, records, _stacked(samples)))
-    return group.count
+    return GroupResult(dropped, records, _stacked(samples))
 
 
 def fault_of(chip: Chip, config: ExportConfig) -> str:
