@@ -146,6 +146,9 @@ WHICH = all_of(
 @click.option(
     "--scheduler", metavar="ADDRESS", help="Cut on the Dask cluster of this scheduler instead."
 )
+@click.option(
+    "--append", is_flag=True, help="Go on behind the last chip of OUT_DIR, an earlier export."
+)
 @click.option("--dry-run", is_flag=True, help="Tell what would be cut, and cut nothing.")
 @options.overwrite
 @options.json
@@ -156,6 +159,7 @@ def export_chips(
     dry_run: bool,
     as_json: bool,
     overwrite: bool,
+    append: bool,
     workers: int,
     scheduler: str | None,
     **settings: Any,
@@ -168,9 +172,11 @@ def export_chips(
     Export Tiles. An interrupted export, started again, goes on where it was.
     """
     if dry_run:
-        show_outlook(foresee_chips(input, additional, **settings), as_json)
+        append_to = out_dir if append else None
+        show_outlook(foresee_chips(input, additional, append_to=append_to, **settings), as_json)
         return
-    how: dict[str, Any] = {"overwrite": overwrite, "workers": workers, "scheduler": scheduler}
+    how: dict[str, Any] = {"overwrite": overwrite, "append": append}
+    how |= {"workers": workers, "scheduler": scheduler}
     with output.progress("Cutting") as report:
         path = cut(input, additional, out_dir, progress=report, **how, **settings)
     output.show(export_record(ChipFolder.open(path)), as_json=as_json)

@@ -4,16 +4,28 @@ Key by key as ArcGIS Pro 3.3 writes them, so that its tools and arcgis.learn ope
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from geo_p2p.chips.chip import ChipRecord, Source
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.raster import FORMATS
 
-__all__ = ["write_esri_files"]
+__all__ = ["ESRI", "EsriFiles", "write_esri_files"]
+
+EMD = "esri_model_definition.emd"
+ACCUMULATED = "esri_accumulated_stats.json"
+
+ESRI = ("map.txt", "stats.txt", EMD, ACCUMULATED)
+"""All of these files."""
+
+COMMON = ("MinCellSize", "MaxCellSize", "InputRastersProps", "InputRastersProps2")
+"""What two of them say of the rasters."""
 
 PLACEHOLDERS = {
     "Framework": "e.g. TensorFlow, PyTorch, Keras",
@@ -50,9 +62,9 @@ def write_esri_files(
     """
     x, y, (height, width) = job.x, job.y, job.config.shape
     suffix = FORMATS[job.config.image_format].suffix
-    lines = [f"images\\{r.name}{suffix} images2\\{r.name}{suffix} \r\n" for r in records]
-    _write(folder / "map.txt", "".join(lines))
-    _write(folder / "stats.txt", _stats_text(len(records), x.info.count, job.config.shape))
+    _write_texts(
+        folder, [f"{record.name}{suffix}" for record in records], x.info.count, job.config.shape
+    )
     common = _common((x, y))
     emd = {
         **PLACEHOLDERS,
@@ -68,11 +80,11 @@ def write_esri_files(
         "CropTileMode": "Fixed_Size",
         "ImageSpaceUsed": job.config.reference_system,
         **common,
-        "AllTilesStats": _all_tiles(x, stats[0]),
-        "AllTilesStats2": _all_tiles(y, stats[1]),
+        "AllTilesStats": _all_tiles(_band_names(x), stats[0]),
+        "AllTilesStats2": _all_tiles(_band_names(y), stats[1]),
         "WellKnownBandNames (FYI, these band names can be used in ExtractBands)": WELL_KNOWN,
     }
-    _write_json(folder / "esri_model_definition.emd", emd)
+    _write_json(folder / EMD, emd)
     accumulated = {
         "Version": 1,
         "NumBands": x.info.count,
@@ -88,9 +100,87 @@ def write_esri_files(
         "BandStatsState": _welford(stats[0]),
         "BandStatsState2": _welford(stats[1]),
     }
-    _write(
-        folder / "esri_accumulated_stats.json", json.dumps(accumulated, indent=2, allow_nan=False)
-    )
+    _write_json(folder / ACCUMULATED, accumulated)
+
+
+@dataclass(frozen=True)
+class EsriFiles:
+    """What Esri's files of a folder of ours say: of them, Esri knows where to go on."""
+
+    emd: Mapping[str, Any]
+    accumulated: Mapping[str, Any]
+    stats: tuple[BandStats, BandStats]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read them.
+
+        Raises
+        ------
+        KeyError, OSError, TypeError, ValueError
+            If they are not there, or not as we write them.
+        """
+        emd, accumulated = (
+            json.loads((folder / name).read_text(encoding="utf-8-sig"))
+            for name in (EMD, ACCUMULATED)
+        )
+        for key in (*COMMON, "AllTilesStats", "AllTilesStats2"):
+            emd[key]
+        for key in ("NextTileIndex", "NumTiles", "NumBands", "TileSizeX", "TileSizeY"):
+            int(accumulated[key])
+        x, y = (_state(accumulated[key]) for key in ("BandStatsState", "BandStatsState2"))
+        return cls(emd, accumulated, (x, y))
+
+    def write_joined(
+        self,
+        folder: Path,
+        other: Self,
+        images: Sequence[str],
+        stats: tuple[BandStats, BandStats],
+    ) -> None:
+        """Write the files of a folder that holds the chips of two; those of the first come first.
+
+        Parameters
+        ----------
+        folder : the joined folder.
+        other : files of the second.
+        images : names of the files of either side, in order.
+        stats : of all their valid pixels.
+        """
+        told = self.accumulated
+        shape = told["TileSizeY"], told["TileSizeX"]
+        _write_texts(folder, images, told["NumBands"], shape)
+        common = {key: _joined(key, self.emd[key], other.emd[key]) for key in COMMON}
+        tiles = {
+            key: _all_tiles([band["BandName"] for band in self.emd[key]], state)
+            for key, state in zip(("AllTilesStats", "AllTilesStats2"), stats, strict=True)
+        }
+        _write_json(folder / EMD, {**self.emd, **common, **tiles})
+        counts = {
+            "NumTiles": len(images),
+            "NumTilesAsDouble": float(len(images)),
+            "NextTileIndex": other.accumulated["NextTileIndex"],
+            "BandStatsState": _welford(stats[0]),
+            "BandStatsState2": _welford(stats[1]),
+        }
+        _write_json(folder / ACCUMULATED, {**told, **common, **counts})
+
+
+def _joined(key: str, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """What is true of the rasters of two exports: their number, or the range of their pixels."""
+    if key.startswith("InputRastersProps"):
+        return {**first, "RasterCount": first["RasterCount"] + second["RasterCount"]}
+    if first["spatialReference"] != second["spatialReference"]:
+        return first  # metres and degrees do not compare
+    choose = min if key == "MinCellSize" else max
+    return {**first, **{axis: choose(first[axis], second[axis]) for axis in ("x", "y")}}
+
+
+def _write_texts(folder: Path, images: Sequence[str], bands: int, shape: tuple[int, int]) -> None:
+    """Write map.txt and stats.txt."""
+    lines = [f"images\\{image} images2\\{image} \r\n" for image in images]
+    _write(folder / "map.txt", "".join(lines))
+    _write(folder / "stats.txt", _stats_text(len(images), bands, shape))
 
 
 def _write(path: Path, text: str) -> None:
@@ -149,9 +239,9 @@ def _band_names(source: Source) -> list[str]:
     return [name or f"Band_{i}" for i, name in enumerate(names, 1)]
 
 
-def _all_tiles(source: Source, stats: BandStats) -> list[dict[str, Any]]:
+def _all_tiles(names: Sequence[str], stats: BandStats) -> list[dict[str, Any]]:
     rows = zip(
-        _band_names(source),
+        names,
         stats.low.tolist(),
         stats.high.tolist(),
         stats.mean.tolist(),
@@ -169,6 +259,12 @@ def _welford(stats: BandStats) -> list[dict[str, float]]:
         {"Min": low, "Max": high, "Mean": 0, "StdDev": 0, "M1": m1, "M2": m2, "Num": stats.count}
         for low, high, m1, m2 in rows
     ]
+
+
+def _state(bands: Sequence[Mapping[str, float]]) -> BandStats:
+    """Read what `_welford` gave."""
+    rows = np.array([[band[key] for key in ("Min", "Max", "M1", "M2")] for band in bands], float)
+    return BandStats(int(bands[0]["Num"]), *rows.T)
 
 
 def _feature_stats() -> dict[str, Any]:

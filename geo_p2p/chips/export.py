@@ -1,6 +1,7 @@
 """Cut paired chips from two rasters."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,15 @@ from typing import Any
 
 import shapely
 
+from geo_p2p.chips.append import Former
 from geo_p2p.chips.area import read_area
 from geo_p2p.chips.chip import Scene, Source
 from geo_p2p.chips.cut import group_file
 from geo_p2p.chips.finish import finish
 from geo_p2p.chips.folder import foreign_files, is_chip_folder
 from geo_p2p.chips.ground import pixel_ratio_warning, shared_window
-from geo_p2p.chips.interim import parts_of, swap
+from geo_p2p.chips.interim import JOINED, PLAN, parts_of, restore, swap
+from geo_p2p.chips.joining import join
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.registration import measure_registration
 from geo_p2p.chips.scenes import Rasters, pixel_scenes, scenes
@@ -39,6 +42,7 @@ def export_chips(
     out_dir: str | Path,
     *,
     overwrite: bool = False,
+    append: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress | None = None,
@@ -58,6 +62,9 @@ def export_chips(
         file, whose shapes are drawn onto the input's lattice as classes.
     out_dir : folder to make.
     overwrite : whether to replace a chip folder of that name.
+    append : whether to go on behind the last chip of the chip folder of that name, which takes the
+        chips of both, and is as it was if anything fails. New chips on the ground of a chip of
+        another part are left out, so that no pixel comes to lie in two parts.
     workers : processes to cut with.
     scheduler : address of a Dask scheduler to cut on instead.
     progress : called with (tiles done, tiles in all).
@@ -73,19 +80,30 @@ def export_chips(
         If a raster cannot be read, or the two share no ground.
     ChipError
         If no chip is left, the area of interest is not usable, or the folder exists; with
-        ``overwrite``, if it holds anything beside chips.
+        ``overwrite``, if it holds anything beside chips; with ``append``, if it does not exist, is
+        no export of ours, or its chips are of another kind.
     GridError
         For a stride that is no part of a chip.
     """
     config = ExportConfig(**settings)
     folder = Path(out_dir)
-    _make_room(folder, overwrite)
-    job = registered(job_of(src, additional, config, folder))
+    former = _former(folder, overwrite) if append else None
+    if former is None:
+        _make_room(folder, overwrite)
+    job = job_of(src, additional, config, folder, former)
+    if former is not None and former.holds(job):
+        shutil.rmtree(job.folder, ignore_errors=True)
+        log.info("%s: holds these chips already, appended before an interruption", folder)
+        return folder
+    job = registered(job)
     with parts_of(job, folder):
         _cut(job, workers, scheduler, progress or (lambda done, total: None))
-        split = finish(job)
-        swap(job.folder / "chips", folder)
-    log.info("%s: %s", folder, split)
+        told, made = str(finish(job, former)), job.folder / "chips"
+        if former is not None:
+            told = join(former, made, job.folder / JOINED, job.folder / PLAN)
+            made = job.folder / JOINED
+        swap(made, folder)
+    log.info("%s: %s", folder, told)
     return folder
 
 
@@ -94,11 +112,14 @@ def job_of(
     additional: str | Path | Iterable[str | Path],
     config: ExportConfig,
     folder: Path,
+    former: Former | None = None,
 ) -> Job:
     """Open both rasters and plan what is to be cut of them; refuse what cannot be.
 
-    See `export_chips` for arguments and errors.
+    See `export_chips` for arguments and errors; ``former`` is the folder to append to.
     """
+    if former is not None:
+        config = former.continued(config)
     inputs, other = config.inputs(src), config.additional(additional)
     if config.reference_system == "PIXEL_SPACE":
         if not isinstance(other, Rasters):
@@ -110,7 +131,9 @@ def job_of(
     _require_alike(kept, config)
     place = folder.resolve()
     parts = place.with_name(f"{place.name}.parts")
-    job = Job(tuple(kept), tuple(areas), config, parts)
+    job = Job(tuple(kept), tuple(areas), config, parts, appends=former.digest if former else "")
+    if former is not None:
+        former.require_like(job)
     if not job.groups:
         total = sum(len(grid) for grid in job.grids)
         raise ChipError(
@@ -178,6 +201,14 @@ def _own_frame(source: Source) -> Frame | None:
         return None
 
 
+def _former(folder: Path, overwrite: bool) -> Former:
+    """Open the folder that is to be appended to."""
+    if overwrite:
+        raise ChipError(f"{folder}: either append to it or overwrite it; leave out one of the two")
+    restore(folder)
+    return Former.open(folder)
+
+
 def _make_room(folder: Path, overwrite: bool) -> None:
     """Refuse a place that is taken by anything but a chip folder that may be replaced."""
     if not folder.absolute().parent.is_dir():
@@ -185,7 +216,9 @@ def _make_room(folder: Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not overwrite:
-        raise ChipError(f"{folder}: exists already; choose another name or say overwrite")
+        raise ChipError(
+            f"{folder}: exists already; choose another name, or say overwrite or append"
+        )
     if not is_chip_folder(folder):
         raise ChipError(f"{folder}: not a chip folder, so it is not replaced; remove it yourself")
     foreign = foreign_files(folder)

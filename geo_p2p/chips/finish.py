@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geo_p2p.chips.append import Former
 from geo_p2p.chips.chip import ChipRecord
 from geo_p2p.chips.cut import SIDES, VALID, GroupResult, read_group
 from geo_p2p.chips.esri import write_esri_files
@@ -28,15 +29,21 @@ PERCENTILES = (0.1, 1, 2, 25, 50, 75, 98, 99, 99.9)
 """Of the training chips' valid pixels, in percent."""
 
 
-def finish(job: Job) -> Split:
+def finish(job: Job, former: Former | None = None) -> Split:
     """Split the chips, remove those that fall between the parts, and describe the rest.
 
     Can be said again after an interruption: it reads what the groups have left, and leaves it.
 
+    Parameters
+    ----------
+    job : all of whose groups are done.
+    former : folder that the chips are to be appended to: what shares ground with another part of
+        it is left out.
+
     Raises
     ------
     ChipError
-        If no chip was cut.
+        If no chip was cut, or none can be appended.
     OSError
         If the folder cannot be written.
     """
@@ -44,6 +51,8 @@ def finish(job: Job) -> Split:
     records, samples = _ordered(results)
     _require_chips(job, records, results)
     split = part_chips(job, [Placed(r.scene, r.window, r.angle) for r in records])
+    if former is not None:
+        split = former.leave_out(split, [r.frame(job.frames[r.scene]) for r in records])
     split = thin_out(split, records, job)
     folder = job.folder / "chips"
     for record, used in zip(records, split.used, strict=True):
@@ -119,16 +128,9 @@ def _statistics(
         pooled = np.moveaxis(sample[train], 1, 0).reshape(sample.shape[1], -1)
         ends = np.percentile(pooled, PERCENTILES, axis=1).T
         described[name] = [
-            {
-                "min": float(total.low[band]),
-                "max": float(total.high[band]),
-                "mean": float(total.mean[band]),
-                "sd": float(total.sd[band]),
-                "percentiles": dict(zip(map(str, PERCENTILES), ends[band].tolist(), strict=True)),
-            }
-            for band in range(len(ends))
+            {**band, "percentiles": dict(zip(map(str, PERCENTILES), its, strict=True))}
+            for band, its in zip(total.described(), ends.tolist(), strict=True)
         ]
-        described[name][0]["count"] = total.count
     if job.y.info.categorical:
         census: Counter[int] = Counter()
         for record in trained:

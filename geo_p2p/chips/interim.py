@@ -11,12 +11,13 @@ from geo_p2p.chips.cut import SIDES, group_file
 from geo_p2p.chips.plan import Job
 from geo_p2p.errors import ChipError, GeoP2PError
 
-__all__ = ["PLAN", "parts_of", "swap"]
+__all__ = ["JOINED", "PLAN", "restore", "parts_of", "swap"]
 
 log = logging.getLogger(__name__)
 
 PLAN = "plan.json"
-PARTS = (PLAN, "chips", "group_")
+JOINED = "joined"
+PARTS = (PLAN, JOINED, "chips", "group_")
 """Beginnings of the names in a folder of parts."""
 
 
@@ -83,8 +84,7 @@ def _require_ours(folder: Path) -> None:
 
 def swap(made: Path, folder: Path) -> None:
     """Put a finished folder in its place; what stood there is moved aside first, removed last."""
-    place = folder.resolve()
-    former = place.with_name(f".{place.name}.former")
+    place, former = _places(folder)
     try:
         if place.exists():
             shutil.rmtree(former, ignore_errors=True)
@@ -94,3 +94,17 @@ def swap(made: Path, folder: Path) -> None:
         if former.exists() and not place.exists():
             former.replace(place)
         shutil.rmtree(former, ignore_errors=True)
+
+
+def restore(folder: Path) -> None:
+    """Put a folder back that an interruption of `swap` has left aside."""
+    place, former = _places(folder)
+    if former.exists() and not place.exists():
+        former.replace(place)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _places(folder: Path) -> tuple[Path, Path]:
+    """Where a folder is, and where it is put aside."""
+    place = folder.resolve()
+    return place, place.with_name(f".{place.name}.former")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geo_p2p.chips.append import Former
 from geo_p2p.chips.chip import Chip
 from geo_p2p.chips.cut import fault_of
 from geo_p2p.chips.export import job_of
@@ -55,22 +56,33 @@ class Outlook:
 def foresee_chips(
     src: str | Path | Iterable[str | Path],
     additional: str | Path | Iterable[str | Path],
+    *,
+    append_to: str | Path | None = None,
     **settings: Any,
 ) -> Outlook:
     """Foresee what `export_chips` would make of the same rasters and settings.
 
     A few tiles are read; nothing is written.
 
+    Parameters
+    ----------
+    src, additional, **settings : as for `export_chips`.
+    append_to : chip folder that the chips would be appended to.
+
     Raises
     ------
     RasterError, AlignmentError, ChipError, GridError
         As `export_chips`, for settings and rasters that it would refuse.
     """
-    job = job_of(src, additional, ExportConfig(**settings), Path())
+    former = None if append_to is None else Former.open(Path(append_to))
+    job = job_of(src, additional, ExportConfig(**settings), Path(), former)
     config = job.config
     tiles = [(group.scene, tile) for group in job.groups for tile in job.tiles_of(group)]
     chips = round(_passing(job, tiles) * len(tiles)) * len(config.angles)
-    split = part_chips(job, [Placed(job.scenes[scene].name, tile.window) for scene, tile in tiles])
+    placed = [Placed(job.scenes[scene].name, tile.window) for scene, tile in tiles]
+    split = part_chips(job, placed)
+    if former is not None:
+        split = former.leave_out(split, [chip.frame(job.frames[chip.scene]) for chip in placed])
     pixel = sum(s.info.count * np.dtype(s.info.dtype).itemsize for s in (job.x, job.y))
     size = chips * math.prod(config.shape) * pixel
     return Outlook(len(tiles), chips, size, split, _picture(job, tiles, split))

@@ -14,7 +14,16 @@ from geo_p2p.chips.split import Split, split_areas
 from geo_p2p.raster import Bands, Frame
 from geo_p2p.version import versions
 
-__all__ = ["FORMAT", "OURS", "OWN", "bands_of", "write_own_files"]
+__all__ = [
+    "FORMAT",
+    "GEOJSON",
+    "OURS",
+    "OWN",
+    "SPLIT_GEOJSON",
+    "bands_of",
+    "write_json",
+    "write_own_files",
+]
 
 FORMAT = 1
 """Version of geo_p2p.json."""
@@ -59,12 +68,12 @@ def write_own_files(
         "statistics": dict(statistics),
         "versions": versions(),
     }
-    _write_json(folder / OWN, document, indent=2)
+    write_json(folder / OWN, document, indent=2)
     kept = [record for record, used in zip(records, split.used, strict=True) if used]
-    _write_json(folder / GEOJSON, feature_collection(kept, parts, job.frames))
+    write_json(folder / GEOJSON, feature_collection(kept, parts, job.frames))
     windows, scenes = [r.window for r in records], [r.scene for r in records]
     areas = split_areas(split, windows, job.frames, scenes)
-    _write_json(folder / SPLIT_GEOJSON, area_collection(areas))
+    write_json(folder / SPLIT_GEOJSON, area_collection(areas))
     for name in (GEOJSON, SPLIT_GEOJSON):  # QGIS takes a style of the same name by itself
         (folder / name).with_suffix(".qml").write_text(qgis_style(), encoding="utf-8")
 
@@ -95,7 +104,8 @@ def _split(split: Split, records: Sequence[ChipRecord]) -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, document: Mapping[str, Any], indent: int | None = None) -> None:
+def write_json(path: Path, document: Mapping[str, Any], indent: int | None = None) -> None:
+    """Write a document, of which numbers that JSON does not know are no part."""
     text = json.dumps(document, indent=indent, allow_nan=False)
     path.write_text(text, encoding="utf-8", newline="")
 

@@ -77,6 +77,7 @@ class Job:
     config : settings.
     folder : where chips and what is known of them are put until all are cut.
     registration : how the rasters of each scene line up, as measured, for the record.
+    appends : what tells the folder that the chips are appended to; "" for a folder of their own.
     """
 
     scenes: tuple[Scene, ...]
@@ -84,6 +85,7 @@ class Job:
     config: ExportConfig
     folder: Path
     registration: Mapping[str, Any] = field(default_factory=dict)
+    appends: str = ""
 
     @property
     def x(self) -> Source:
@@ -134,13 +136,25 @@ class Job:
     def _cells(self) -> Iterator[Group]:
         """Cells of the rasters, in which tiles that were placed at random begin."""
         for scene, cells in enumerate(self._placed):
+            height, width = self._cell_size
             for r, c in sorted(cells):
-                rows, cols = (r * SPAN, (r + 1) * SPAN), (c * SPAN, (c + 1) * SPAN)
+                rows, cols = (r * height, (r + 1) * height), (c * width, (c + 1) * width)
                 yield Group(0, scene, rows, cols, 0)
+
+    @property
+    def _cell_size(self) -> tuple[int, int]:
+        """Rows and columns of a cell: what begins in it ends within one read."""
+        height, width = (max(1, SPAN - size + 1) for size in self.config.shape)
+        return height, width
+
+    def _cell(self, row: int, col: int) -> tuple[int, int]:
+        """The cell that a pixel lies in."""
+        height, width = self._cell_size
+        return row // height, col // width
 
     def _count(self, group: Group) -> int:
         if self.config.placement == "random":
-            return len(self._placed[group.scene][_cell(group.rows[0], group.cols[0])])
+            return len(self._placed[group.scene][self._cell(group.rows[0], group.cols[0])])
         if self.areas[group.scene] is not None:
             return sum(1 for _ in self.tiles_of(group))
         return (group.rows[1] - group.rows[0]) * (group.cols[1] - group.cols[0])
@@ -151,7 +165,7 @@ class Job:
         Those of a grid are made when they are asked for: a raster of 10 Gpx has half a million.
         """
         if self.config.placement == "random":
-            yield from self._placed[group.scene][_cell(group.rows[0], group.cols[0])]
+            yield from self._placed[group.scene][self._cell(group.rows[0], group.cols[0])]
             return
         grid = self.grids[group.scene]
         before = sum(len(other) for other in self.grids[: group.scene])
@@ -187,7 +201,7 @@ class Job:
             if len(placed.windows) < count:
                 log.warning("%s: %s", self.scenes[scene].name, placed)
             for window in placed.windows:
-                cell = _cell(window.row_off, window.col_off)
+                cell = self._cell(window.row_off, window.col_off)
                 cells.setdefault(cell, []).append(Tile(next(numbers), window))
         return found
 
@@ -206,14 +220,10 @@ class Job:
         """What decides the bytes of a chip, as JSON gives it back."""
         return {
             "settings": json.loads(json.dumps(self.config.to_json())),
+            "appends": self.appends,
             "areas": [area and hashlib.sha256(area.wkb).hexdigest() for area in self.areas],
             "scenes": [[s.name, _identity(s.x), _identity(s.y)] for s in self.scenes],
         }
-
-
-def _cell(row: int, col: int) -> tuple[int, int]:
-    """The cell that a pixel lies in."""
-    return row // SPAN, col // SPAN
 
 
 def _shared(count: int, weights: Sequence[int]) -> list[int]:

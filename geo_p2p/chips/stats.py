@@ -1,6 +1,6 @@
 """Statistics of chips, band by band, over their valid pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,21 @@ class BandStats:
         """Read what `to_json` gave."""
         arrays = {name: np.array(plain[name], np.float64) for name in ("low", "high", "mean", "m2")}
         return cls(int(plain["count"]), **arrays)
+
+    def described(self) -> list[dict[str, float]]:
+        """Say it in words for each band, for JSON; the first band also says the count."""
+        rows = np.stack((self.low, self.high, self.mean, self.sd), axis=1).tolist()
+        bands = [dict(zip(("min", "max", "mean", "sd"), row, strict=True)) for row in rows]
+        bands[0]["count"] = self.count
+        return bands
+
+    @classmethod
+    def from_described(cls, bands: Sequence[Mapping[str, Any]]) -> "BandStats":
+        """Read what `described` gave, but for the last bits of m2."""
+        rows = [[band[key] for key in ("min", "max", "mean", "sd")] for band in bands]
+        low, high, mean, sd = np.array(rows, np.float64).T
+        count = int(bands[0]["count"])
+        return cls(count, low, high, mean, sd**2 * max(1, count - 1))
 
     def merge(self, other: "BandStats") -> "BandStats":
         """Return the state of both together."""
