@@ -252,7 +252,7 @@ def test_of_chips_that_were_taken_out_nothing_is_told(
 # No pixel in two parts
 
 
-@pytest.mark.parametrize("shift", [0, 37])
+@pytest.mark.parametrize("shift", [16, 37])
 def test_new_chips_on_the_ground_of_another_part_are_left_out(
     place: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture, shift: int
 ) -> None:
@@ -406,6 +406,24 @@ def test_an_interrupted_append_changes_nothing_and_goes_on(
     export_chips(*second, folder, append=True, **SMALL)
     same_folders(folder, right)
     assert {item.name for item in tmp_path.iterdir()} == {"chips", "right"}
+
+
+def test_what_an_append_has_left_is_not_taken_for_an_export(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    areas = parts_by_columns(tmp_path / "areas.geojson", train=(0, 32), val=(32, 96))
+    settings = {**SMALL, "split": "polygons", "split_polygons": areas}
+    folder = export_chips(*place(0), tmp_path / "chips", **settings)
+    second = place(0, seed=1)
+    right = export_chips(*second, tmp_path / "right", **SMALL, start_index=6)
+    with monkeypatch.context() as patch:
+        broken_swap(patch, Interrupted())
+        with pytest.raises(Interrupted):
+            export_chips(*second, folder, append=True, **SMALL)
+    left = tmp_path / "chips.parts" / "chips" / "images"
+    assert len(list(left.glob("*.tif"))) == 2  # four lay on the ground that validates
+    export_chips(*second, folder, overwrite=True, **SMALL, start_index=6)
+    assert contents(folder) == contents(right)
 
 
 def test_an_append_that_was_done_is_not_done_twice(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from rasterio.crs import CRS
 
-from geo_p2p.chips import ChipFolder, ExportConfig, export_chips
+from geo_p2p.chips import ChipFolder, ExportConfig, export_chips, foresee_chips
 from geo_p2p.chips.chip import Scene
 from geo_p2p.chips.plan import Job, hull_of
 from geo_p2p.errors import ChipError, RasterError
@@ -181,6 +181,59 @@ def test_chips_at_random_lie_inside_and_depend_on_the_seed_alone(
         whole = raster.read()
     for name, (col, row, *_) in again.items():
         assert np.array_equal(chips.read(name).x, whole[:, row : row + 32, col : col + 32])
+
+
+@given(
+    shape=st.tuples(st.integers(64, 700), st.integers(64, 700)),
+    size=st.tuples(st.integers(1, 64), st.integers(1, 64)),
+    count=st.integers(1, 60),
+    span=st.integers(1, 300),
+)
+def test_groups_at_random_hold_every_tile_once_and_read_a_bounded_window(
+    shape: tuple[int, int], size: tuple[int, int], count: int, span: int
+) -> None:
+    config = ExportConfig(tile_size=size, stride=1, placement="random", count=count)
+    source = Nowhere(*shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geo_p2p.chips.plan.SPAN", span)
+        job = Job((Scene("", source, source),), (None,), config, Path())
+        groups = [list(job.tiles_of(group)) for group in job.groups]
+    assert [len(tiles) for tiles in groups] == [group.count for group in job.groups]
+    tiles = sorted((tile for group in groups for tile in group), key=lambda tile: tile.index)
+    assert [tile.index for tile in tiles] == list(range(job.tiles))
+    assert tuple(tile.window for tile in tiles) == job.placements[0].windows
+    for group in groups:
+        whole = hull_of(group)
+        assert whole.height <= max(span, size[1])
+        assert whole.width <= max(span, size[0])
+
+
+def test_chips_at_random_lie_inside_the_area_whoever_cuts_them(
+    place: MakeRaster, tmp_path: Path
+) -> None:
+    path = place(noise(1, (64, 5000)))
+    area = tmp_path / "area.geojson"
+    (x0, y0), (x1, y1) = HERE * (500, 8), HERE * (4900, 60)
+    ring = [[x0, y0], [x0, y1], [x1, y1], [x1, y0], [x0, y0]]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    feature = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }
+    area.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [feature]}))
+    settings = {"tile_size": 32, "placement": "random", "count": 25, "split": "none", "mask": area}
+    one = export_chips(path, path, tmp_path / "one", **settings)
+    two = export_chips(path, path, tmp_path / "two", **settings, workers=2)
+    found = windows(one)
+    assert len(found) == 25
+    assert all(500 <= c <= 4868 and 8 <= r <= 28 for c, r, *_ in found.values())
+    for name in (f"{side}/{name}.tif" for side in ("images", "images2") for name in found):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    assert (one / "geo_p2p.json").read_bytes() == (two / "geo_p2p.json").read_bytes()
+    outlook = foresee_chips(path, path, **settings)
+    assert outlook.tiles == outlook.chips == 25
+    assert "o" in outlook.picture
 
 
 def test_chips_at_random_are_shared_out_over_the_scenes(

@@ -134,13 +134,21 @@ def job_of(
     job = Job(tuple(kept), tuple(areas), config, parts, appends=former.digest if former else "")
     if former is not None:
         former.require_like(job)
-    if not job.groups:
-        total = sum(len(grid) for grid in job.grids)
-        raise ChipError(
-            f"{config.mask}: none of the {total} chips of {config.side} px lies wholly inside "
-            "the area of interest; take smaller chips or a larger area"
-        )
+    _require_places(job)
     return job
+
+
+def _require_places(job: Job) -> None:
+    """Tell where fewer places were found at random than asked for; refuse to cut none at all."""
+    for scene, placement in zip(job.scenes, job.placements, strict=True):
+        if len(placement.windows) < placement.asked:
+            log.warning("%s: %s", scene.name, placement)
+    if not job.groups:
+        total = job.config.count or sum(len(grid) for grid in job.grids)
+        raise ChipError(
+            f"{job.config.mask}: none of the {total} chips of {job.config.side} px lies wholly "
+            "inside the area of interest; take smaller chips or a larger area"
+        )
 
 
 def _inside(

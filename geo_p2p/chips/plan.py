@@ -9,7 +9,6 @@ import functools
 import hashlib
 import itertools
 import json
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,15 +20,13 @@ import shapely
 from rasterio.windows import Window
 
 from geo_p2p.chips.chip import Scene, Source
-from geo_p2p.chips.sampling import place_at_random
+from geo_p2p.chips.sampling import Placement, place_at_random
 from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.grid import TileGrid, span_window
 from geo_p2p.raster import Frame
 from geo_p2p.raster.files import stamp_of
 
 __all__ = ["Group", "Job", "Tile", "hull_of"]
-
-log = logging.getLogger(__name__)
 
 SPAN = 2048
 """Side of what is read at once, px, unless a chip is larger."""
@@ -183,26 +180,34 @@ class Job:
         return bool(area.covers(self.scenes[scene].x.frame.crop(window).polygon))
 
     @cached_property
-    def _placed(self) -> list[dict[tuple[int, int], list[Tile]]]:
-        """Tiles placed at random, by the cell they begin in, for each scene."""
+    def placements(self) -> list[Placement]:
+        """What was placed at random in each scene; nothing for a grid."""
         shapes = [frame.shape for frame in self.frames.values()]
         counts = _shared(self.config.count or 0, [math.prod(shape) for shape in shapes])
+        return [
+            place_at_random(
+                shape,
+                self.config.shape,
+                count,
+                seed=self.config.seed + scene,
+                accept=functools.partial(self._wanted, scene),
+            )
+            if count
+            else Placement((), 0, 0)
+            for scene, (shape, count) in enumerate(zip(shapes, counts, strict=True))
+        ]
+
+    @cached_property
+    def _placed(self) -> list[dict[tuple[int, int], list[Tile]]]:
+        """Tiles placed at random, by the cell they begin in, for each scene."""
         numbers = itertools.count()
         found: list[dict[tuple[int, int], list[Tile]]] = []
-        for scene, (shape, count) in enumerate(zip(shapes, counts, strict=True)):
+        for placement in self.placements:
             cells: dict[tuple[int, int], list[Tile]] = {}
-            found.append(cells)
-            if not count:
-                continue
-            accept = functools.partial(self._wanted, scene)
-            placed = place_at_random(
-                shape, self.config.shape, count, seed=self.config.seed + scene, accept=accept
-            )
-            if len(placed.windows) < count:
-                log.warning("%s: %s", self.scenes[scene].name, placed)
-            for window in placed.windows:
+            for window in placement.windows:
                 cell = self._cell(window.row_off, window.col_off)
                 cells.setdefault(cell, []).append(Tile(next(numbers), window))
+            found.append(cells)
         return found
 
     @property
