@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from geo_p2p.card import TrainConfig
 from geo_p2p.networks import Generator, PatchGAN, UNet, initialise
+from geo_p2p.pix2pix.adversary import Adversary
 from geo_p2p.pix2pix.build import build_learner  # before fastai, whose import warns
-from geo_p2p.pix2pix.callbacks import Adversary, Schedule, flat_then_linear
+from geo_p2p.pix2pix.callbacks import Schedule, flat_then_linear
 
 from fastai.callback.core import Callback  # isort: skip
 from fastai.data.core import DataLoaders  # isort: skip

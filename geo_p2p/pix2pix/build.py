@@ -19,7 +19,8 @@ from geo_p2p.networks import (
     build_generator,
     initialise,
 )
-from geo_p2p.pix2pix.callbacks import Adversary, Precision
+from geo_p2p.pix2pix.adversary import Adversary
+from geo_p2p.pix2pix.callbacks import Precision
 
 __all__ = [
     "build_learner",

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,7 @@ from geo_p2p.model_file import (
     save_model,
 )
 from geo_p2p.networks import calibrate_batch_norm
+from geo_p2p.pix2pix.adversary import Adversary
 from geo_p2p.pix2pix.build import (
     build_learner,
     build_networks,
@@ -33,14 +34,13 @@ from geo_p2p.pix2pix.build import (
     require_suitable,
     settings_of,
 )
-from geo_p2p.pix2pix.callbacks import Adversary, Schedule, Telemetry, flat_then_linear
+from geo_p2p.pix2pix.callbacks import Schedule, flat_then_linear
+from geo_p2p.pix2pix.telemetry import Progress, Telemetry
 from geo_p2p.report import Figure, loss_curves, panel
 from geo_p2p.translate import predict_raster, translate_chips
 from geo_p2p.version import versions
 
 __all__ = ["Pix2Pix"]
-
-Progress = Callable[[int, int], None]
 
 CALIBRATION = 64
 """Batches that batch norm's statistics are taken over when training ends."""
