@@ -530,7 +530,7 @@ def test_chips_of_another_kind_are_refused_and_both_are_named(
     ones = np.ones((3, 64, 96))
     three, floats = (make_raster(ones.astype(kind), **where) for kind in ("uint16", "float32"))
     values = make_raster(ones[:1].astype("uint8"), **where)
-    colors = {**COLORS, 3: (1, 2, 3, 255)}
+    colors = {**COLORS, 1: (9, 9, 9, 255), 3: (1, 2, 3, 255)}  # no chip holds a 1
     other = make_raster(ones[:1].astype("uint8"), colors=colors, **where)
     more = make_raster(ones[:1].astype("uint8"), colors={**COLORS, 9: (9, 9, 9, 255)}, **where)
     name = str(folder)
@@ -548,7 +548,11 @@ def test_chips_of_another_kind_are_refused_and_both_are_named(
             (x, values),
             {},
         ),
-        (r"class 3 as colour \(27, 90, 197\), and .* class 3 as colour \(1,", (x, other), {}),
+        (
+            rf"class 3 as colour \(27, 90, 197\), and {other} would add class 3 as colour \(1,",
+            (x, other),
+            {},
+        ),
         (r"class 9 as colour \(0, 0, 0\), and .* \(9, 9, 9\)", (x, more), {}),
         ("chips in MAP_SPACE, and .* PIXEL_SPACE", (x, y), {"reference_system": "PIXEL_SPACE"}),
         ("no folds, and .* fold 0 of 5", (x, y), {"split": "kfold"}),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import shapely
 from affine import Affine
 
+from geo_p2p.chips.chip import Source
 from geo_p2p.chips.cut import SIDES
 from geo_p2p.chips.esri import EsriFiles
 from geo_p2p.chips.interim import PLAN
@@ -136,24 +137,34 @@ class Former:
         ChipError
             If bands, classes, chip size, format, reference system or folds differ.
         """
-        for there, here in self._compared(job):
+        for source, there, here in self._compared(job):
             if there != here:
                 raise ChipError(
-                    f"{self.path} holds {there}, and {job.x.name} would add {here}; {ELSEWHERE}"
+                    f"{self.path} holds {there}, and {source.name} would add {here}; {ELSEWHERE}"
                 )
 
-    def _compared(self, job: Job) -> Iterator[tuple[str, str]]:
-        """What must be alike, in words: what is there, and what would come."""
+    def _compared(self, job: Job) -> Iterator[tuple[Source, str, str]]:
+        """What must be alike, in words: of which raster, what is there, and what would come."""
         told, config = {**ExportConfig().to_json(), **self.own["settings"]}, job.config
-        yield _size(self.shape), _size(config.shape)
-        yield f"{told['image_format']} images", f"{config.image_format} images"
-        yield f"chips in {told['reference_system']}", f"chips in {config.reference_system}"
+        yield job.x, _size(self.shape), _size(config.shape)
+        yield job.x, f"{told['image_format']} images", f"{config.image_format} images"
+        spaces = (told["reference_system"], config.reference_system)
+        yield job.x, f"chips in {spaces[0]}", f"chips in {spaces[1]}"
         for side, there, source in zip(SIDES, self.chips.bands(), (job.x, job.y), strict=True):
-            yield f"{side} of {_bands(there)}", f"{side} of {_bands(source.info)}"
-            for value in sorted(_values(there) | _values(source.info)):
-                yield _class(there, value), _class(source.info, value)
+            yield source, f"{side} of {_bands(there)}", f"{side} of {_bands(source.info)}"
+            for value in self._by_use(_values(there) | _values(source.info)):
+                yield source, _class(there, value), _class(source.info, value)
         folds = told["folds"] if told["split"] == "kfold" else 0, told["fold"]
-        yield _folds(*folds), _folds(config.folds if config.split == "kfold" else 0, config.fold)
+        yield (
+            job.x,
+            _folds(*folds),
+            _folds(config.folds if config.split == "kfold" else 0, config.fold),
+        )
+
+    def _by_use(self, values: Iterable[int]) -> list[int]:
+        """Classes that the chips hold first: palettes are full of colours of nothing."""
+        census = self.own["statistics"].get("census", {})
+        return sorted(values, key=lambda value: (str(value) not in census, value))
 
     def leave_out(self, split: Split, frames: Sequence[Frame]) -> Split:
         """Leave out chips that share ground with a chip of another part that is here.
