@@ -42,6 +42,19 @@ def coordinates(classes: bool = False) -> Sample:
     return x * valid, y * valid, valid
 
 
+def moved_by(
+    augment: Augmentation, sample: Sample, rng: np.random.Generator, classes: bool = False
+) -> Sample:
+    """Move one sample, as a batch of one."""
+    x, y, valid = (images[0] for images in augment(together([sample]), rng, classes))
+    return x, y, valid
+
+
+def together(samples: list[Sample]) -> Sample:
+    x, y, valid = (torch.stack(images) for images in zip(*samples, strict=True))
+    return x, y, valid
+
+
 def moves(sample: Sample) -> tuple[Tensor, Tensor]:
     """Return the coordinates that valid pixels of x and y carry."""
     x, y, valid = sample
@@ -57,7 +70,7 @@ def test_x_y_and_mask_move_alike(kind: str, jitter: int) -> None:
     augment, rng = Augmentation(kind, jitter), np.random.default_rng(0)
     places = set()
     for _ in range(40):
-        moved = augment(coordinates(), rng)
+        moved = moved_by(augment, coordinates(), rng)
         assert [image.shape for image in moved] == [i.shape for i in coordinates()]
         assert moved[2].dtype == torch.bool
         x, y = moves(moved)
@@ -75,7 +88,7 @@ def test_x_y_and_mask_move_alike(kind: str, jitter: int) -> None:
 def test_classes_move_with_the_input_and_are_never_blended() -> None:
     augment, rng = Augmentation("none", 6), np.random.default_rng(0)
     for _ in range(40):
-        moved = augment(coordinates(classes=True), rng, classes=True)
+        moved = moved_by(augment, coordinates(classes=True), rng, classes=True)
         assert set(moved[1].unique().tolist()) <= {0.0, 1.0}
         assert (moved[1].sum(0) == moved[2][0]).all()
         rows, classes = moves(moved)
@@ -86,12 +99,28 @@ def test_an_enlarged_crop_is_as_large_as_asked_and_from_everywhere() -> None:
     rng = np.random.default_rng(0)
     corners = []
     for _ in range(60):
-        x, *_ = Augmentation("none", 8)(coordinates(), rng)
+        x, *_ = moved_by(Augmentation("none", 8), coordinates(), rng)
         corners.append(x[:, 0, 0])
         step = (x[0, -1, 0] - x[0, 0, 0]) / (SIDE - 1)
         assert step == pytest.approx(SIDE / (SIDE + 8), abs=0.03)
     spread = torch.stack(corners).amax(0) - torch.stack(corners).amin(0)
     assert (spread > 5).all()
+
+
+@pytest.mark.parametrize("jitter", [0, 6])
+@pytest.mark.parametrize("kind", ["none", "mirror", "dihedral"])
+def test_the_samples_of_a_batch_move_each_its_own_way_as_they_would_alone(
+    kind: str, jitter: int
+) -> None:
+    augment = Augmentation(kind, jitter)
+    alone, in_batches = np.random.default_rng(1), np.random.default_rng(1)
+    samples = [coordinates() for _ in range(12)]
+    expected = together([moved_by(augment, sample, alone) for sample in samples])
+    moved = augment(together(samples), in_batches)
+    for images, others in zip(moved, expected, strict=True):
+        assert images.is_contiguous()
+        assert torch.equal(images, others)
+    assert len({tuple(x[:, 3, 9].tolist()) for x in moved[0]}) > (0 if kind == "none" else 1)
 
 
 def test_a_chip_set_scales_and_marks_its_samples() -> None:

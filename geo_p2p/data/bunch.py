@@ -106,8 +106,8 @@ class DataBunch(DataLoaders):  # type: ignore[misc]
         state = random.getstate()
         loaders = [
             # A last short batch would weigh more a chip, and batch norm needs company.
-            DataLoader(train, bs=min(batch_size, len(train)), shuffle=True, drop_last=True),
-            DataLoader(valid, bs=min(batch_size, max(1, len(valid)))),
+            _loader(train, min(batch_size, len(train)), shuffle=True, drop_last=True),
+            _loader(valid, min(batch_size, max(1, len(valid)))),
         ]
         random.setstate(state)
         loaders[0].rng = random.Random(self.seed)
@@ -144,6 +144,19 @@ class DataBunch(DataLoaders):  # type: ignore[misc]
         images = [as_picture(chip.x, chip.valid, **_look(x))]
         images += [as_picture(image, chip.valid, **_look(y)) for image in (chip.y, *translated)]
         return images
+
+
+def _loader(chips: ChipSet, batch_size: int, **how: Any) -> DataLoader:
+    """Load batches: put together where the chips are, varied where the network is."""
+    return DataLoader(
+        chips,
+        bs=batch_size,
+        create_item=lambda index: index,
+        # Not the methods themselves: fastai would make them methods of the loader.
+        create_batch=lambda indices: chips.batch(indices),
+        after_batch=lambda batch: chips.varied(batch),
+        **how,
+    )
 
 
 def _look(scaling: Scaling) -> dict[str, Any]:

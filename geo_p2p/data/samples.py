@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,10 +13,13 @@ from geo_p2p.card import Scaling
 from geo_p2p.chips import Chip
 from geo_p2p.losses import fill
 
-__all__ = ["Augmentation", "ChipSet", "Sample"]
+__all__ = ["Augmentation", "Batch", "ChipSet", "Sample"]
 
 Sample = tuple[Tensor, Tensor, Tensor]
 """x, y and valid, (channels, rows, cols) each."""
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""x, y and valid, (batch, channels, rows, cols) each."""
 
 
 @dataclass(frozen=True)
@@ -32,35 +35,68 @@ class Augmentation:
     kind: str = "none"
     jitter: int = 0
 
-    def __call__(self, sample: Sample, rng: np.random.Generator, classes: bool = False) -> Sample:
-        """Move one sample; ``classes`` says that y is one-hot and must not be blended."""
+    def __call__(self, batch: Batch, rng: np.random.Generator, classes: bool = False) -> Batch:
+        """Move the samples of a batch, each its own way, on the device they are on.
+
+        Parameters
+        ----------
+        batch : of square chips.
+        rng : what is drawn from, sample by sample, whatever the device.
+        classes : whether y is one-hot and must not be blended.
+        """
+        moves = [self._drawn(rng) for _ in batch[0]]
         if self.jitter:
-            sample = _jittered(sample, self.jitter, rng, classes)
+            batch = _jittered(batch, self.jitter, [move.corner for move in moves], classes)
+        x, y, valid = (_turned(images, moves) for images in batch)
+        return x, y, valid
+
+    def _drawn(self, rng: np.random.Generator) -> "_Move":
+        corner = (0, 0)
+        if self.jitter:
+            top, left = rng.integers(0, self.jitter + 1, 2).tolist()
+            corner = top, left
         turns = int(rng.integers(4)) if self.kind == "dihedral" else 0
         flip = bool(rng.integers(2)) if self.kind != "none" else False
-        moved = (torch.rot90(image, turns, (1, 2)) for image in sample)
-        x, y, valid = (image.flip(2) if flip else image for image in moved)
-        return x.contiguous(), y.contiguous(), valid.contiguous()
+        return _Move(corner, turns, flip)
 
 
-def _jittered(sample: Sample, jitter: int, rng: np.random.Generator, classes: bool) -> Sample:
-    """Enlarge by ``jitter`` px and crop at one random place.
+class _Move(NamedTuple):
+    """Where the crop of a sample begins (row, column), and how it is turned and flipped then."""
+
+    corner: tuple[int, int]
+    turns: int
+    flip: bool
+
+
+def _jittered(
+    batch: Batch, jitter: int, corners: Sequence[tuple[int, int]], classes: bool
+) -> Batch:
+    """Enlarge by ``jitter`` px and crop each sample at its corner.
 
     A pixel that an invalid one has a part in is invalid: it is a blend with the fill.
     """
-    rows, cols = sample[0].shape[1:]
-    top, left = rng.integers(0, jitter + 1, 2).tolist()
+    rows, cols = batch[0].shape[2:]
 
-    def moved(image: Tensor, mode: str = "bilinear") -> Tensor:
-        size = rows + jitter, cols + jitter
-        large = functional.interpolate(image[None].float(), size, mode=mode)
-        return large[0, :, top : top + rows, left : left + cols]
+    def moved(images: Tensor, mode: str = "bilinear") -> Tensor:
+        large = functional.interpolate(images.float(), (rows + jitter, cols + jitter), mode=mode)
+        crops = zip(large, corners, strict=True)
+        return torch.stack([i[:, top : top + rows, left : left + cols] for i, (top, left) in crops])
 
-    x, y, valid = sample
+    x, y, valid = batch
     kept = moved(valid) > 0.999
     # torch's "nearest" lies half a pixel off its "bilinear"; "nearest-exact" does not.
     y = moved(y, "nearest-exact" if classes else "bilinear")
     return fill(moved(x), kept), fill(y, kept), kept
+
+
+def _turned(images: Tensor, moves: Sequence[_Move]) -> Tensor:
+    """Turn and flip (batch, channels, rows, cols): at most 8 steps, however large the batch."""
+    turned = torch.empty_like(images)
+    for turns, flip in {(move.turns, move.flip) for move in moves}:
+        alike = [i for i, move in enumerate(moves) if (move.turns, move.flip) == (turns, flip)]
+        some = torch.rot90(images[alike], turns, (2, 3))
+        turned[alike] = some.flip(3) if flip else some
+    return turned
 
 
 class ChipSet(Sequence[Sample]):
@@ -70,8 +106,12 @@ class ChipSet(Sequence[Sample]):
     ----------
     chips : pairs, all of one size.
     scalings : of input and target.
-    augmentation : how samples vary.
+    augmentation : how the samples of a batch vary.
     seed : of the variation.
+
+    Attributes
+    ----------
+    rng : where the variation is drawn from; its state is part of a checkpoint.
     """
 
     def __init__(
@@ -84,16 +124,26 @@ class ChipSet(Sequence[Sample]):
         self.chips = chips
         self.scalings = scalings
         self.augmentation = augmentation or Augmentation()
-        self._rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
         """Return the number of chips."""
         return len(self.chips)
 
     def __getitem__(self, index: Any) -> Any:
-        """Sample ``index``: x and y scaled, float32, and valid, bool; (channels, rows, cols)."""
+        """Sample ``index`` as it is: x and y scaled, float32, and valid, bool."""
         chip = self.chips[index]
         x = self.scalings[0].forward(chip.x, chip.valid)
         y = self.scalings[1].forward(chip.y, chip.valid)
-        sample = (torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(chip.valid)[None])
-        return self.augmentation(sample, self._rng, bool(self.scalings[1].classes))
+        return torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(chip.valid)[None]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Return samples together, (batch, channels, rows, cols), as they are."""
+        x, y, valid = (
+            torch.stack(images) for images in zip(*(self[i] for i in indices), strict=True)
+        )
+        return x, y, valid
+
+    def varied(self, batch: Batch) -> Batch:
+        """Vary a batch where it is: on the device, if it was moved there."""
+        return self.augmentation(batch, self.rng, bool(self.scalings[1].classes))
