@@ -17,6 +17,7 @@ from geo_p2p.chips.live import SETTINGS
 from geo_p2p.data.bunch import DataBunch, Origin
 from geo_p2p.data.parts import part
 from geo_p2p.data.samples import Augmentation
+from geo_p2p.data.shelf import Shelf
 from geo_p2p.errors import ChipError
 from geo_p2p.raster import PIXELS
 
@@ -185,17 +186,19 @@ def _configs(settings: Mapping[str, Any]) -> tuple[DataConfig, ReadConfig]:
 
 
 def _read(pairs: Pairs, names: Sequence[str]) -> dict[str, Chip]:
-    """Decode pairs, once each.
+    """Decode pairs, once each, and keep them where there is room.
 
     Raises
     ------
     ChipError
-        Saying what is wrong with the first that is, and naming all others.
+        Saying what is wrong with the first that is, and naming all others; or that there is no
+        room.
     """
     chips, wrong = {}, {}
+    shelf = Shelf(len(names))
     for name in names:
         try:
-            chips[name] = pairs.read(name)
+            chips[name] = shelf.keep(pairs.read(name))
         except ChipError as error:
             wrong[name] = error
     if wrong:
