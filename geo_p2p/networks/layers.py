@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .batch_norm import BatchNorm
 
 __all__ = [
     "HEADS",
@@ -41,7 +42,7 @@ def _identity(channels: int) -> nn.Module:
 
 
 NORMS: Mapping[str, Callable[[int], nn.Module]] = {
-    "batch": nn.BatchNorm2d,
+    "batch": BatchNorm,
     "instance": partial(nn.InstanceNorm2d, affine=True),
     "layer": ChannelNorm,
     "none": _identity,

@@ -1,0 +1,93 @@
+"""Several processes train one network: what they compute together is what one computes alone."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, multiprocessing, nn
+
+from geo_p2p.networks.batch_norm import BatchNorm
+
+Work = Callable[[int], Any]
+PROCESSES = 2
+
+
+def _run(rank: int, port: int, folder: Path, work: Work) -> None:
+    """What one of the processes does."""
+    torch.set_num_threads(1)
+    where = f"tcp://127.0.0.1:{port}"
+    distributed.init_process_group("gloo", init_method=where, rank=rank, world_size=PROCESSES)
+    torch.save(work(rank), folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def together(work: Work, folder: Path) -> list[Any]:
+    """Do the work in every process of a group; return what each gives."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(_run, (port, folder, work), nprocs=PROCESSES)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(PROCESSES)]
+
+
+# ------------------------------------------------------------------ batch norm
+
+
+def images() -> tuple[Tensor, Tensor]:
+    """Return a batch whose samples differ in mean and spread, and what it shall become."""
+    seeded = torch.Generator().manual_seed(0)
+    x, target = torch.randn(2, 4, 3, 5, 7, generator=seeded)
+    return x * torch.tensor([1.0, 2.0, 3.0, 4.0])[:, None, None, None] + 20, target
+
+
+def normalised(norm: nn.BatchNorm2d, part: slice) -> dict[str, Tensor]:
+    """Normalise a part of the batch twice, and take the gradients of a loss."""
+    with torch.no_grad():
+        assert norm.weight is not None
+        norm.weight.copy_(torch.tensor([1.0, -2.0, 0.5]))
+    x, target = images()
+    x = x[part].requires_grad_()
+    norm(x.detach() * 3)
+    out = norm(x)
+    loss = (out - target[part]).square().mean()
+    torch.autograd.backward(loss)
+    grads = {"x": x.grad, "weight": norm.weight.grad, "bias": norm.bias.grad}
+    return {"out": out.detach(), **norm.state_dict(), **grads}  # type: ignore[dict-item]
+
+
+def its_share(rank: int) -> dict[str, Tensor]:
+    return normalised(BatchNorm(3, momentum=0.3), slice(2 * rank, 2 * rank + 2))
+
+
+def its_share_averaged(rank: int) -> dict[str, Tensor]:
+    return normalised(BatchNorm(3, momentum=None), slice(2 * rank, 2 * rank + 2))
+
+
+def same_as_torch(found: list[dict[str, Tensor]], momentum: float | None) -> None:
+    alone = normalised(nn.BatchNorm2d(3, momentum=momentum), slice(None))
+    for name in ("out", "x"):
+        both = torch.cat([each[name] for each in found])
+        # Each process has the mean over its half as loss.
+        whole = alone[name] * (PROCESSES if name == "x" else 1)
+        torch.testing.assert_close(both, whole)
+    for name in ("weight", "bias"):  # processes take the mean of these
+        grads = torch.stack([each[name] for each in found]).mean(0)
+        torch.testing.assert_close(grads, alone[name])
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        for each in found:
+            torch.testing.assert_close(each[name], alone[name])
+
+
+def test_batch_norm_is_that_of_the_joint_batch(tmp_path: Path) -> None:
+    same_as_torch(together(its_share, tmp_path), 0.3)
+    same_as_torch(together(its_share_averaged, tmp_path), None)
+
+
+def test_alone_batch_norm_is_torch_s() -> None:
+    ours, theirs = BatchNorm(3), nn.BatchNorm2d(3)
+    for x in images():
+        assert torch.equal(ours(x), theirs(x))
+    ours.eval(), theirs.eval()
+    assert torch.equal(ours(x), theirs(x))
