@@ -15,8 +15,8 @@ from shapely import Polygon
 from geo_p2p.card import Scaling, range_of
 from geo_p2p.chips import Chip, Pairs, open_pairs
 from geo_p2p.errors import ChipError, RasterError
-from geo_p2p.grid import BlockPlan, overlap_of
-from geo_p2p.metrics import CONTEXT, ClassScores, ImageScores
+from geo_p2p.grid import BlockPlan, intersection, overlap_of, span_window
+from geo_p2p.metrics import CONTEXT, STEP, ChipScores, ClassScores, ImageScores
 from geo_p2p.raster import Frame, RasterSource
 
 __all__ = ["PARTS", "chips_of", "evaluate_rasters", "scores_for"]
@@ -25,19 +25,17 @@ PARTS = ("train", "val", "test", "all")
 """Parts of a chip folder that scores can be taken on."""
 
 BLOCK = 1024
-"""Side of the windows that rasters are read by, px."""
+"""Side of the windows that rasters are read by, px: a multiple of `STEP`."""
 
 SAMPLE = 4_000_000
 """About how many pixels of a whole raster its ranges are taken from."""
 
-Scores = ImageScores | ClassScores
 
-
-def scores_for(target: Scaling) -> Scores:
+def scores_for(target: Scaling) -> ChipScores:
     """Return the measures that suit a target: of classes, or of values with their ranges."""
     if target.classes:
-        return ClassScores(target.values.tolist())
-    return ImageScores(target.data_range)
+        return ChipScores(ClassScores(target.values.tolist()))
+    return ChipScores(ImageScores(target.data_range))
 
 
 def chips_of(folder: Pairs, split: str) -> list[Chip]:
@@ -84,7 +82,9 @@ def evaluate_rasters(
     Returns
     -------
     dict
-        See `geo_p2p.metrics`; with "split": the part, or "whole raster".
+        See `geo_p2p.metrics`; with "split": the part, or "whole raster"; and "per_chip": how the
+        scores of single chips spread, each cut out of the raster, or None without chips. Ground
+        that chips share counts once for the measures, and once a chip for the spread.
 
     Raises
     ------
@@ -104,15 +104,16 @@ def evaluate_rasters(
         )
     folder = None if chips is None else open_pairs(chips)
     ground = None if folder is None else _outlines(chips_of(folder, split), mosaic.frame)
-    scores: Scores
+    scores: ImageScores | ClassScores
     if mosaic.info.categorical:
         scores = ClassScores(_class_numbers(mosaic))
     else:
         scores = ImageScores(_ranges(target, folder))
     for values, true, valid, core in _windows(mosaic, target, ground):
         scores.update(values, true, valid, core)
+    per_chip = None if ground is None else _per_chip(mosaic, target, ground, scores)
     part = "whole raster" if folder is None else split
-    return {**scores.result(), "split": part}
+    return {**scores.result(), "per_chip": per_chip, "split": part}
 
 
 def _windows(
@@ -120,13 +121,38 @@ def _windows(
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], tuple[slice, slice]]]:
     """Read both rasters window by window, with context; ``core`` is what counts."""
     frame = mosaic.frame
-    for block in BlockPlan(frame.height, frame.width, 1, CONTEXT, BLOCK):
+    for block in BlockPlan(frame.height, frame.width, STEP, CONTEXT, BLOCK):
         on_ground = _mask(block.read, ground)
         if not on_ground.any():
             continue
         (values, valid), (true, true_valid) = mosaic.read(block.read), target.read(block.read)
         core = overlap_of(block.read, block.core)
         yield values, true, valid & true_valid & on_ground, core
+
+
+def _per_chip(
+    mosaic: RasterSource,
+    target: RasterSource,
+    ground: Sequence[Polygon],
+    measures: ImageScores | ClassScores,
+) -> dict[str, Any]:
+    """Return how the measures spread over the outlines, each an image of its own."""
+    scores = ChipScores(measures.blank())
+    for outline in ground:
+        window = _window_around(outline, mosaic.frame)
+        if window is not None:
+            (values, valid), (true, true_valid) = mosaic.read(window), target.read(window)
+            scores.update(values, true, valid & true_valid & _mask(window, [outline]))
+    spread: dict[str, Any] = scores.result()["per_chip"]
+    return spread
+
+
+def _window_around(outline: Polygon, frame: Frame) -> Window | None:
+    """Smallest window of a raster that holds an outline's pixels; None where there are none."""
+    left, top, right, bottom = outline.bounds
+    rows = math.floor(top), math.ceil(bottom)
+    cols = math.floor(left), math.ceil(right)
+    return intersection(span_window(rows, cols), frame.window)
 
 
 def _outlines(chips: Sequence[Chip], frame: Frame) -> list[Polygon]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,9 +30,20 @@ class ClassScores:
     ([[1, 0, 0], [1, 1, 1], [0, 0, 0]], [1, 2, 7])
     """
 
+    MEASURES = ("accuracy", "miou")
+    """Those of one number for a map, by their names in the result."""
+
     def __init__(self, values: Sequence[int]) -> None:
         self._values = {int(value) for value in values}
         self._pairs: Counter[tuple[int, int]] = Counter()  # (true class, predicted class)
+
+    def blank(self) -> Self:
+        """Return an accumulator of the same expected classes that has counted nothing."""
+        return type(self)(sorted(self._values))
+
+    def add(self, other: Self) -> None:
+        """Count all that another accumulator has counted."""
+        self._pairs.update(other._pairs)
 
     def update(
         self, predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike, core: Core | None = None
