@@ -33,6 +33,8 @@ def evaluate(subject: str, truth: str, as_json: bool, **settings: Any) -> None:
     score = score_model if is_model(subject) or Path(truth).is_dir() else score_raster
     scores = score(subject, truth, **settings)
     output.show(scores if as_json else output.brief(scores), as_json=as_json)
+    if scores["per_chip"] and not as_json:
+        output.print_spread(scores["per_chip"])
 
 
 def is_model(subject: str) -> bool:

@@ -39,11 +39,25 @@ def show(record: Mapping[str, object], *, as_json: bool) -> None:
 
 def brief(scores: Mapping[str, Any]) -> dict[str, object]:
     """Return what people read first of `geo_p2p.metrics` results: no bands apart, no matrix."""
-    left_out = ("bands", "made", "ssim_pixels", "confusion", "classes", "iou")
+    left_out = {
+        *("bands", "made", "per_chip", "ssim_pixels", "ms_ssim_scales", "sam_pixels"),
+        *("confusion", "classes", "iou"),
+    }
     kept = {name: value for name, value in scores.items() if name not in left_out}
     if "iou" in scores:
         kept["iou"] = dict(zip(scores["classes"], scores["iou"], strict=True))
     return kept
+
+
+def print_spread(per_chip: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print how the scores of single chips spread: a line a measure."""
+    header = ("mean", "min", "max", "sd", "chips")
+    lines = [
+        (name.replace("_", " "), *(text(spread[column]) for column in header))
+        for name, spread in per_chip.items()
+        if spread["chips"]
+    ]
+    print_table(lines, ("per chip", *header))
 
 
 def plain(value: object) -> object:

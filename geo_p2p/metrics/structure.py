@@ -84,7 +84,9 @@ def multi_scale(sums: Floats, windows: NDArray[np.int64]) -> Floats:
     means = sums[:, :, :used] / windows[:used]
     # Luminance counts at the coarsest scale only. A mean below 0 has no real power.
     terms = np.concatenate([means[:, 1, :-1], means[:, 0, -1:]], axis=1).clip(min=0)
-    product: Floats = np.prod(terms ** (WEIGHTS[:used] / WEIGHTS[:used].sum()), axis=1)
+    # All five as published, though they sum to 1.0001: numbers compare with those of others.
+    weights = WEIGHTS if used == len(WEIGHTS) else WEIGHTS[:used] / WEIGHTS[:used].sum()
+    product: Floats = np.prod(terms**weights, axis=1)
     return product
 
 

@@ -28,7 +28,7 @@ _LAPLACIAN = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], dtype=np.float64)
 _MADE = {
     "window": f"gaussian {2 * RADIUS + 1}, sigma {SIGMA}",
     "ssim": f"K1 {K1}, K2 {K2}, weighted covariance, wholly valid windows only",
-    "ms_ssim": f"weights {', '.join(map(str, WEIGHTS))} scaled to sum 1 over the scales used; "
+    "ms_ssim": f"weights {', '.join(map(str, WEIGHTS))}, those of fewer scales scaled to sum 1; "
     "means of 2x2 pixels; scale means below 0 are 0",
     "hp_l1": "3x3 Laplacian (0 -1 0; -1 4 -1; 0 -1 0), zero padding, on [-1, 1]",
     "sam": "mean angle in degrees, spectra of norm 0 left out",

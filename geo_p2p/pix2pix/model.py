@@ -35,6 +35,7 @@ from geo_p2p.pix2pix.build import (
     settings_of,
 )
 from geo_p2p.pix2pix.callbacks import Schedule, flat_then_linear
+from geo_p2p.pix2pix.features import FeatureDistance, Features
 from geo_p2p.pix2pix.telemetry import Progress, Telemetry
 from geo_p2p.report import Figure, loss_curves, panel
 from geo_p2p.translate import predict_raster, translate_chips
@@ -175,25 +176,36 @@ class Pix2Pix:
         """The generator as prediction runs it."""
         return Translator(self.generator, self.card, str(self.device), self.config.precision)
 
-    def compute_metrics(self) -> dict[str, Any]:
+    def compute_metrics(self, *, features: Features | None = None) -> dict[str, Any]:
         """Score the translations of the validation chips, in data units.
+
+        Parameters
+        ----------
+        features : a network of one's own, for the Fréchet distance: see `FeatureDistance`.
 
         Returns
         -------
-        dict : see `geo_p2p.metrics`; with "split" and "chips".
+        dict : see `geo_p2p.metrics`; with "split" and "chips", and with features "fid".
 
         Raises
         ------
         ModelError
             If there are no validation chips.
+        GeoP2PError
+            With features, if there is but one, or a feature is not finite.
         """
         chips = self._require_data().chips[1]
         if not chips:
             raise ModelError("no validation chips to measure on: export with a validation share")
-        scores = scores_for(self.card.target)
+        target = self.card.target
+        scores = scores_for(target)
+        distance = None if features is None else FeatureDistance(features, target)
         for chip, image in zip(chips, translate_chips(self.translator, chips), strict=True):
             scores.update(image, chip.y, chip.valid)
-        self.metrics = {**scores.result(), "split": "val", "chips": len(chips)}
+            if distance is not None:
+                distance.update(image, chip.y, chip.valid)
+        told = {} if distance is None else distance.result()
+        self.metrics = {**scores.result(), **told, "split": "val", "chips": len(chips)}
         return self.metrics
 
     def show_results(self, rows: int = 2) -> Figure:
