@@ -30,7 +30,10 @@ ROOT = Path(__file__).resolve().parents[1]
 CHIPS = ("--tile-size", 32, "--stride", 32)
 TINY = ("--epochs", 1, "--halvings", 3, "--ngf", 2, "--ndf", 2, "--device", "cpu")
 
-SCORES = {"l1", "rmse", "psnr", "ssim", "hp_l1", "data_range", "pixels", "split"}
+SCORES = {
+    *("l1", "rmse", "psnr", "ssim", "ms_ssim", "hp_l1", "sam", "ergas"),
+    *("data_range", "pixels", "split", "per_chip"),
+}
 CLASS_SCORES = {"accuracy", "miou", "iou", "classes", "confusion", "pixels", "split"}
 
 
@@ -387,6 +390,8 @@ def test_a_model_and_its_mosaic_score_nearly_alike_on_the_same_ground(runner, wo
     mosaic = runner(*ground).json()
     for scores in (chips, mosaic):
         assert scores.keys() >= SCORES
+        assert scores["per_chip"]["l1"]["chips"] == work.said["export"]["val"]
+        assert scores["per_chip"]["ms_ssim"].keys() == {"mean", "min", "max", "sd", "chips"}
         assert scores["split"] == "val"
         assert scores["pixels"] == work.said["export"]["val"] * 32 * 32
     # They differ where a chip's edge hides from the model what the mosaic's blocks saw.
@@ -399,6 +404,7 @@ def test_a_model_and_its_mosaic_score_nearly_alike_on_the_same_ground(runner, wo
 def test_a_raster_equals_itself_on_the_whole(runner, work) -> None:
     scores = runner("evaluate", work.mosaic, work.mosaic, "--json").json()
     assert (scores["l1"], scores["psnr"], scores["split"]) == (0, None, "whole raster")
+    assert scores["per_chip"] is None
     assert scores["pixels"] == 160 * 160
     bands = ("evaluate", work.mosaic, work.aerial)
     assert "--bidx" in runner(*bands, code=1).stderr
@@ -418,6 +424,7 @@ def test_classes_go_all_the_way(runner, work, tmp_path) -> None:
     assert scores.keys() >= CLASS_SCORES
     text = " ".join(runner("evaluate", model, chips).stdout.split())
     assert "iou 1 " in text
+    assert "per chip mean min max sd chips accuracy 0." in text
     assert "confusion" not in text
     assert runner("info", model, "--json").json()["target"]["classes"].keys() == {"1", "4"}
 

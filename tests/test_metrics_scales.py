@@ -1,7 +1,9 @@
 """Laws of MS-SSIM, SAM and ERGAS, and of scores that spread from chip to chip."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -358,3 +360,9 @@ def test_chips_of_other_bands_are_refused_and_not_counted() -> None:
 def test_no_chip_is_no_score() -> None:
     with pytest.raises(GeoP2PError, match="no valid pixel"):
         ChipScores(ImageScores(255.0)).result()
+
+
+def test_the_page_on_measures_tells_of_every_one() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text("utf-8")
+    told = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert told == {*ImageScores.MEASURES, *ClassScores.MEASURES, "fid"}

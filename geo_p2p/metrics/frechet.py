@@ -95,10 +95,17 @@ def fid(real: FeatureMoments, fake: FeatureMoments) -> float:
     a, b = real.covariance, fake.covariance
     if a.shape != b.shape:
         raise GeoP2PError(f"{len(a)} features of real images and {len(b)} of translations")
-    # A B has the eigenvalues of R B R, R the root of A, which is symmetric: its square root is
-    # real, also where there are fewer images than features.
-    values, vectors = np.linalg.eigh(a)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    shared = np.sqrt(np.linalg.eigvalsh(root @ b @ root).clip(min=0)).sum()
+    # With R and S the roots of A and B, A B has the eigenvalues of (R S)(R S)^T: their roots are
+    # the singular values of R S, real also where there are fewer images than features.
+    shared = np.linalg.svd(_root(a) @ _root(b), compute_uv=False).sum()
     apart = np.square(real.mean - fake.mean).sum()
     return max(0.0, float(apart + np.trace(a) + np.trace(b) - 2 * shared))
+
+
+def _root(covariance: Floats) -> Floats:
+    """Return the symmetric square root."""
+    values, vectors = np.linalg.eigh(covariance)
+    # Rounding leaves a trace where there is no variance, and a root makes much of it.
+    values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
+    root: Floats = (vectors * np.sqrt(values)) @ vectors.T
+    return root
