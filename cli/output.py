@@ -40,7 +40,7 @@ def show(record: Mapping[str, object], *, as_json: bool) -> None:
 def brief(scores: Mapping[str, Any]) -> dict[str, object]:
     """Return what people read first of `geo_p2p.metrics` results: no bands apart, no matrix."""
     left_out = {
-        *("bands", "made", "per_chip", "ssim_pixels", "ms_ssim_scales", "sam_pixels"),
+        *("bands", "made", "per_chip", "ssim_pixels", "sam_pixels"),
         *("confusion", "classes", "iou"),
     }
     kept = {name: value for name, value in scores.items() if name not in left_out}

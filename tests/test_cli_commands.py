@@ -391,7 +391,7 @@ def test_a_model_and_its_mosaic_score_nearly_alike_on_the_same_ground(runner, wo
     for scores in (chips, mosaic):
         assert scores.keys() >= SCORES
         assert scores["per_chip"]["l1"]["chips"] == work.said["export"]["val"]
-        assert scores["per_chip"]["ms_ssim"].keys() == {"mean", "min", "max", "sd", "chips"}
+        assert scores["per_chip"]["ssim"].keys() == {"mean", "min", "max", "sd", "chips"}
         assert scores["split"] == "val"
         assert scores["pixels"] == work.said["export"]["val"] * 32 * 32
     # They differ where a chip's edge hides from the model what the mosaic's blocks saw.

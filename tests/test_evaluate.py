@@ -200,7 +200,9 @@ def test_the_spread_is_that_of_the_chips_cut_out_of_the_raster(pair: Any, chips:
             "max": pytest.approx(np.max(values)),
             "sd": pytest.approx(np.std(values)),
             "chips": len(values),
+            **({"scales": 2} if name == "ms_ssim" else {}),
         }
+    assert result["ms_ssim_scales"] > 2
 
 
 # ------------------------------------------------------------------ another lattice, classes

@@ -294,6 +294,7 @@ def test_the_spread_is_that_of_the_scores_of_each_chip() -> None:
             "max": max(values),
             "sd": pytest.approx(np.std(values)),
             "chips": len(images),
+            **({"scales": 3} if name == "ms_ssim" else {}),
         }
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
@@ -326,8 +327,9 @@ def test_chips_without_a_score_are_left_out_and_the_count_tells() -> None:
     assert counts == {**dict.fromkeys(ImageScores.MEASURES, 5), "psnr": 4, "ms_ssim": 4}
     assert result["ms_ssim_scales"] == 3
     assert result["per_chip"]["ms_ssim"] == spread([*images, perfect])["per_chip"]["ms_ssim"]
-    alone = spread([perfect])["per_chip"]["psnr"]
-    assert alone == {"mean": None, "min": None, "max": None, "sd": None, "chips": 0}
+    nothing = {"mean": None, "min": None, "max": None, "sd": None, "chips": 0}
+    assert spread([perfect])["per_chip"]["psnr"] == nothing
+    assert spread([pair(9, 9)])["per_chip"]["ms_ssim"] == {**nothing, "scales": 0}
 
 
 def test_class_maps_spread_too() -> None:

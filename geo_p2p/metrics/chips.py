@@ -75,7 +75,7 @@ class ChipScores:
                 For each measure, of the scores that chips have on their own: ``mean``, ``min``,
                 ``max``, ``sd`` (of the population, divided by n) and ``chips``, how many have
                 one. Left out are chips without a valid pixel, and where a chip's score is None:
-                PSNR of a faultless chip. MS-SSIM over fewer scales than `ms_ssim_scales` is
+                PSNR of a faultless chip. MS-SSIM over fewer ``scales`` than other chips have is
                 another measure, and left out too. All None where no chip has one.
 
         Raises
@@ -85,15 +85,17 @@ class ChipScores:
         """
         pooled = self._pooled.result()
         rows = [chip.result() for chip in self._chips]
-        spread = {name: _spread(_scores(name, rows, pooled)) for name in self._pooled.MEASURES}
+        spread = {name: _spread_of(name, rows) for name in self._pooled.MEASURES}
         return {**pooled, "per_chip": spread}
 
 
-def _scores(name: str, rows: Sequence[Mapping[str, Any]], pooled: Mapping[str, Any]) -> list[float]:
-    """Return the scores of the chips that have one to compare."""
-    alike = ("ms_ssim_scales",) if name == "ms_ssim" else ()
-    fit = (row for row in rows if all(row[key] == pooled[key] for key in alike))
-    return [row[name] for row in fit if row[name] is not None]
+def _spread_of(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int | None]:
+    """Return how one measure spreads over the results of chips."""
+    if name != "ms_ssim":
+        return _spread([row[name] for row in rows if row[name] is not None])
+    most = max(row["ms_ssim_scales"] for row in rows)
+    alike = [row for row in rows if most and row["ms_ssim_scales"] == most]
+    return {**_spread([row[name] for row in alike]), "scales": most}
 
 
 def _spread(scores: Sequence[float]) -> dict[str, float | int | None]:
