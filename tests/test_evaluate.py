@@ -205,6 +205,20 @@ def test_the_spread_is_that_of_the_chips_cut_out_of_the_raster(pair: Any, chips:
     assert result["ms_ssim_scales"] > 2
 
 
+def test_a_chip_that_lies_askew_counts_its_own_ground_alone(pair: Any, chips: Any) -> None:
+    there = seen_from(HERE, CRS.from_epsg(3035), 1.0, margin=0.1)
+    folder = chips(pair(blobs(1, *HERE.shape), blobs(1, *HERE.shape))[1])
+    parts = chips_of(ChipFolder.open(folder), "all")
+    outlines = evaluate._outlines(parts, there)
+    wrong = evaluate._mask(there.window, outlines[7:8])
+    truth = np.full((1, *there.shape), 100, "uint8")
+    predicted = write(folder.parent / "askew.tif", truth + 50 * wrong.astype("uint8"), there)
+    flat = write(folder.parent / "flat.tif", truth, there)
+    spread = evaluate_rasters(predicted, flat, chips=folder, split="all")["per_chip"]["l1"]
+    assert (spread["max"], spread["min"]) == (50, 0)
+    assert spread["mean"] == pytest.approx(50 / len(parts))
+
+
 # ------------------------------------------------------------------ another lattice, classes
 
 

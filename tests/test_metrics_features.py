@@ -64,6 +64,13 @@ def test_fewer_images_than_features_are_no_trouble() -> None:
     assert fid(moments(few), moments(few + away)) == pytest.approx(7.5, rel=1e-9)
 
 
+def test_features_that_vary_apart_share_nothing() -> None:
+    turn = np.linalg.qr(drawn(40, 40, 5))[0]
+    steps = np.array([[-1.0], [1.0]])
+    real, fake = steps * turn[0] * 1e3, steps * turn[1]  # variances 2e6 and 2
+    assert fid(moments(real), moments(fake)) == pytest.approx(2e6 + 2, rel=1e-12)
+
+
 @settings(deadline=None, max_examples=25)
 @given(cuts=st.lists(st.integers(1, 29), max_size=5), seed=st.integers(0, 99))
 def test_batches_in_any_order_give_the_moments_of_the_whole(cuts: list[int], seed: int) -> None:
@@ -177,8 +184,17 @@ def test_a_perfect_translation_is_at_no_distance_whatever_the_mask_hides() -> No
         valid[4:9, 4:9] = False
         hidden = rng.integers(0, 255, chip.y.shape)
         distance.update(np.where(valid, chip.y, hidden), chip.y, valid)
-        distance.update(hidden, chip.y, np.zeros_like(valid))  # shows nothing, and is left out
     assert distance.result()["fid"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_chip_without_a_valid_pixel_shows_nothing() -> None:
+    target = untrained().card.target
+    one, two = (FeatureDistance(lambda images: images.mean((2, 3)), target) for _ in range(2))
+    for chip in inverted(4):
+        for distance in (one, two):
+            distance.update(chip.y // 2, chip.y, chip.valid)
+        two.update(chip.y // 2, chip.y, np.zeros_like(chip.valid))
+    assert one.result() == two.result()
 
 
 def test_what_is_no_feature_network_is_refused() -> None:

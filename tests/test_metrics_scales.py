@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -248,12 +248,22 @@ def alike(one: dict[str, Any], two: dict[str, Any]) -> bool:
     holes=st.integers(0, 3),
     seed=st.integers(0, 99),
 )
+@example(rows=250, cols=230, core=48, extra=0, holes=1, seed=0)
 def test_blocks_in_any_order_give_the_numbers_of_the_whole(
     rows: int, cols: int, core: int, extra: int, holes: int, seed: int
 ) -> None:
     images = pair(rows, cols, holes=holes, seed=seed)
     if images[2].any():
         assert alike(in_blocks(*images, core, CONTEXT + extra, order=seed), scored(*images))
+
+
+def test_cores_of_any_shape_count_each_coarse_pixel_once() -> None:
+    predicted, truth, valid = pair(190, 200)
+    scores = ImageScores(RANGES[:2])
+    for rows in (slice(0, 77), slice(77, 190)):
+        for cols in (slice(0, 33), slice(33, 98), slice(98, 200)):
+            scores.update(predicted, truth, valid, (rows, cols))
+    assert alike(scores.result(), scored(predicted, truth, valid))
 
 
 def test_less_context_or_other_beginnings_are_another_ms_ssim() -> None:
