@@ -6,7 +6,7 @@ but for chips split at random by force, no pixel is in two parts.
 """
 
 from geo_p2p.chips.split.areas import split_areas
-from geo_p2p.chips.split.config import METHODS, SplitConfig, refuse_impossible
+from geo_p2p.chips.split.config import METHODS, SplitConfig
 from geo_p2p.chips.split.polygons import part_named, parts_in_polygons
 from geo_p2p.chips.split.result import Held, Split
 from geo_p2p.chips.split.territory import split_territory
@@ -20,7 +20,6 @@ __all__ = [
     "autocorrelation_range",
     "part_named",
     "parts_in_polygons",
-    "refuse_impossible",
     "split_areas",
     "split_territory",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from geo_p2p.errors import ChipError
 
-__all__ = ["METHODS", "SplitConfig", "refuse_impossible"]
+__all__ = ["METHODS", "SplitConfig"]
 
 METHODS = ("blocks", "polygons", "scene", "kfold", "random", "random-overlapping", "none")
 """How to split: by blocks of territory, by polygons, by whole scenes, in folds of blocks, at random
@@ -79,14 +79,3 @@ class SplitConfig:
         """Shares to hold out, 0-1, of the parts that are asked for."""
         shares = {"val": self.val_pct / 100, "test": self.test_pct / 100}
         return {part: share for part, share in shares.items() if share}
-
-
-def refuse_impossible(method: str, val_pct: float, buffer: int | None) -> None:
-    """Refuse settings no split can have.
-
-    Raises
-    ------
-    ChipError
-        Naming the setting and what it may be.
-    """
-    SplitConfig(method=method, val_pct=val_pct, buffer=buffer)
