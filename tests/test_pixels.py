@@ -19,7 +19,7 @@ from geo_p2p.chips.chip import ChipRecord
 from geo_p2p.chips.outline import feature_collection
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.errors import AlignmentError, RasterError
-from geo_p2p.raster import CHIP, Frame, PixelSource, RasterSink, RasterSource, encode
+from geo_p2p.raster import Frame, PixelSource, RasterSink, RasterSource, encode
 
 IMAGE = np.random.default_rng(0).integers(1, 250, (3, 40, 60)).astype("uint8")
 
@@ -86,7 +86,7 @@ def test_a_chip_in_pixels_reads_back(tmp_path: Path, window: Window) -> None:
     values, valid = source.read(window)
     with warnings.catch_warnings():
         warnings.simplefilter("error", NotGeoreferencedWarning)
-        with RasterSink(tmp_path / "chip.tif", frame, source.info, profile=CHIP) as sink:
+        with RasterSink(tmp_path / "chip.tif", frame, source.info) as sink:
             sink.write(values, valid=valid)
         back = RasterSource(tmp_path / "chip.tif")
         encode("TIFF", values, valid, frame)

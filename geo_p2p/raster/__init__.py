@@ -16,14 +16,12 @@ from .ground import reach, require_inside, shares_ground, union_frame
 from .mosaic import check_options, write_mosaic
 from .pixels import PixelSource
 from .plain import UNKNOWN, PlainImage, resample
-from .sink import CHIP, RASTER, RasterSink
+from .sink import RasterSink
 from .source import RESAMPLINGS, RasterSource
 
 __all__ = [
-    "CHIP",
     "FORMATS",
     "PIXELS",
-    "RASTER",
     "RESAMPLINGS",
     "UNKNOWN",
     "Bands",

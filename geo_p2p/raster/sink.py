@@ -24,13 +24,10 @@ from .files import (
 )
 from .frame import Frame
 
-__all__ = ["CHIP", "RASTER", "RasterSink"]
+__all__ = ["RasterSink"]
 
-RASTER: Mapping[str, Any] = {"compress": "deflate", "side": 512, "predict": True}
-"""Creation profile of rasters and blocks: 512 px tiles, deflate with a predictor."""
-
-CHIP: Mapping[str, Any] = {"compress": "lzw", "side": 128, "predict": False}
-"""Creation profile of chips, as ArcGIS Pro writes them: 128 px tiles, LZW, no predictor."""
+SIDE = 512
+"""Side of the tiles inside the file, px, unless the raster is smaller."""
 
 
 class RasterSink:
@@ -46,7 +43,6 @@ class RasterSink:
     frame : where its pixels are.
     bands : what they hold. Without a nodata value, invalid pixels go into an internal mask.
     overwrite : whether to replace a file of that name.
-    profile : creation profile, `RASTER` or `CHIP`.
     tags : metadata items of the file.
 
     Raises
@@ -62,13 +58,11 @@ class RasterSink:
         bands: Bands,
         *,
         overwrite: bool = False,
-        profile: Mapping[str, Any] = RASTER,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         self.frame = frame
         self.bands = bands
-        self._profile = profile
         self._tags = dict(tags or {})
         refuse_to_clobber(self.path, overwrite)
         self._partial = partial_path(self.path)
@@ -90,15 +84,15 @@ class RasterSink:
         return self
 
     def _creation(self) -> dict[str, Any]:
-        """GDAL's creation options for this frame, these bands and the profile."""
-        frame, bands, profile = self.frame, self.bands, self._profile
+        """GDAL's creation options: tiles, and deflate with a predictor."""
+        frame, bands = self.frame, self.bands
         if bands.nodata is not None and not fits(bands.nodata, bands.dtype):
             raise RasterError(
                 f"{self.path}: nodata {bands.nodata:g} is no {bands.dtype}; choose another"
             )
         predictor = {"f": 3, "i": 2, "u": 2}[np.dtype(bands.dtype).kind]
         colour = bands.interp[:3] == ("red", "green", "blue")
-        side = min(profile["side"], max(16, -(-max(frame.shape) // 16) * 16))
+        side = min(SIDE, max(16, -(-max(frame.shape) // 16) * 16))
         return {
             "driver": "GTiff",
             "height": frame.height,
@@ -111,8 +105,8 @@ class RasterSink:
             "tiled": True,
             "blockxsize": side,
             "blockysize": side,
-            "compress": profile["compress"],
-            "predictor": predictor if profile["predict"] and not bands.palette else 1,
+            "compress": "deflate",
+            "predictor": 1 if bands.palette else predictor,
             "photometric": "rgb" if colour else "palette" if bands.palette else "minisblack",
             "interleave": "pixel",
             "bigtiff": "if_safer",
