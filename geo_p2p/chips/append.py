@@ -21,15 +21,13 @@ from geo_p2p.chips.own import GEOJSON, SPLIT_GEOJSON
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.reader import ChipFolder
 from geo_p2p.chips.settings import ExportConfig
-from geo_p2p.chips.split import Split
+from geo_p2p.chips.split import PARTS, Split
 from geo_p2p.errors import ChipError
 from geo_p2p.raster import Bands, Frame
 
 __all__ = ["Former", "plan_digest"]
 
 log = logging.getLogger(__name__)
-
-PARTS = ("train", "val", "test")
 
 SLACK = 0.1
 """Px by which chips may overlap: outlines are rounded, and neighbours touch."""

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from geo_p2p.chips.append import PARTS, Former, plan_digest
+from geo_p2p.chips.append import Former, plan_digest
 from geo_p2p.chips.cut import SIDES
 from geo_p2p.chips.esri import ESRI
 from geo_p2p.chips.own import GEOJSON, OWN, SPLIT_GEOJSON, write_json
+from geo_p2p.chips.split import PARTS
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.raster import FORMATS, PlainImage
 

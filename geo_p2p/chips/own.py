@@ -10,7 +10,7 @@ from typing import Any
 from geo_p2p.chips.chip import ChipRecord, Source
 from geo_p2p.chips.outline import area_collection, feature_collection, qgis_style
 from geo_p2p.chips.plan import Job
-from geo_p2p.chips.split import Split, split_areas
+from geo_p2p.chips.split import PARTS, Split, split_areas
 from geo_p2p.raster import Bands, Frame
 from geo_p2p.version import versions
 
@@ -96,9 +96,7 @@ def _split(split: Split, records: Sequence[ChipRecord]) -> dict[str, Any]:
         "common": split.common,
         "nearest": split.nearest,
         "blocks": [block.flatten() for block in split.blocks],
-        "train": of("train", split.parts),
-        "val": of("val", split.parts),
-        "test": of("test", split.parts),
+        **{part: of(part, split.parts) for part in PARTS},
         "fold": split.fold if split.folds else None,
         "folds": [{"train": of("train", f), "val": of("val", f)} for f in split.folds],
     }

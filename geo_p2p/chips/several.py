@@ -9,6 +9,7 @@ from typing import Any
 
 from geo_p2p.chips.chip import Chip
 from geo_p2p.chips.pairs import Bidx, Pairs
+from geo_p2p.chips.split import PARTS
 from geo_p2p.errors import ChipError
 from geo_p2p.raster import Bands, common_nodata
 
@@ -48,7 +49,7 @@ class Several:
             return None
         parts = {
             part: [f"{label}/{n}" for label, split in known.items() for n in split.get(part, ())]
-            for part in ("train", "val", "test")
+            for part in PARTS
         }
         methods = dict.fromkeys(split["method"] for split in known.values())
         kept = len(parts["train"]) + len(parts["val"])

@@ -12,6 +12,7 @@ from rasterio.windows import Window
 from geo_p2p.chips.chip import Chip
 from geo_p2p.chips.images import named
 from geo_p2p.chips.pairs import Bidx, Pairs
+from geo_p2p.chips.split import PARTS
 from geo_p2p.errors import ChipError
 from geo_p2p.grid import TileGrid
 from geo_p2p.raster import Bands, Frame, resample
@@ -95,7 +96,7 @@ class Patches:
         split = self.pairs.split
         if split is None or self.size is None:
             return split
-        parts = {part: split[part] for part in ("train", "val", "test") if part in split}
+        parts = {part: split[part] for part in PARTS if part in split}
         return {
             **split,
             **{p: [n for name in names for n, _ in self._cut(name)] for p, names in parts.items()},

@@ -6,7 +6,7 @@ but for chips split at random by force, no pixel is in two parts.
 """
 
 from geo_p2p.chips.split.areas import split_areas
-from geo_p2p.chips.split.config import METHODS, SplitConfig
+from geo_p2p.chips.split.config import METHODS, PARTS, SplitConfig
 from geo_p2p.chips.split.polygons import part_named, parts_in_polygons
 from geo_p2p.chips.split.result import Held, Split
 from geo_p2p.chips.split.territory import split_territory
@@ -14,6 +14,7 @@ from geo_p2p.chips.split.variogram import autocorrelation_range
 
 __all__ = [
     "METHODS",
+    "PARTS",
     "Held",
     "Split",
     "SplitConfig",

@@ -7,6 +7,7 @@ import shapely
 from rasterio.windows import Window
 
 from geo_p2p.chips.outline import Area
+from geo_p2p.chips.split.config import PARTS
 from geo_p2p.chips.split.ground import ground_of
 from geo_p2p.chips.split.overlap import Boxes
 from geo_p2p.chips.split.result import Split
@@ -42,7 +43,7 @@ def split_areas(
             shape = shape.intersection(shapely.box(0, 0, frame.width, frame.height))
         areas.append(Area(shape, frame, {"split": block.part, "kind": "block", **about}))
     for name, frame in by_name.items():
-        for part in ("train", "val", "test"):
+        for part in PARTS:
             mine = boxes[(names == name) & (parts == part)]
             if len(mine):
                 properties = {"split": part, "kind": "chips", "chips": len(mine), **about}

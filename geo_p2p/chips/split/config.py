@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from geo_p2p.errors import ChipError
 
-__all__ = ["METHODS", "SplitConfig"]
+__all__ = ["METHODS", "PARTS", "SplitConfig"]
 
 METHODS = ("blocks", "polygons", "scene", "kfold", "random", "random-overlapping", "none")
 """How to split: by blocks of territory, by polygons, by whole scenes, in folds of blocks, at random
 (chips that overlap leak, so that must be asked for by its longer name), or not at all."""
+
+PARTS = ("train", "val", "test")
+"""What a chip can be in; "" says that it is in none."""
 
 
 @dataclass(frozen=True)

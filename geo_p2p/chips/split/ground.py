@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geo_p2p.chips.outline import outline
+from geo_p2p.chips.split.config import PARTS
 from geo_p2p.chips.split.overlap import Boxes, common_area, distance
 from geo_p2p.errors import ChipError
 from geo_p2p.raster import Frame
@@ -56,7 +57,7 @@ class Ground:
         order = np.argsort(self.territory, kind="stable")
         cuts = np.flatnonzero(np.diff(self.territory[order])) + 1
         for members in np.split(order, cuts):
-            boxes = [self.boxes[members[names[members] == p]] for p in ("train", "val", "test")]
+            boxes = [self.boxes[members[names[members] == part]] for part in PARTS]
             for one, other in ((0, 1), (0, 2), (1, 2)):
                 yield boxes[one], boxes[other]
 

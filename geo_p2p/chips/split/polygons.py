@@ -6,6 +6,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geo_p2p.chips.split.config import PARTS
 from geo_p2p.errors import ChipError
 
 __all__ = ["ALIASES", "part_named", "parts_in_polygons"]
@@ -68,7 +69,7 @@ def parts_in_polygons(
     shapes = np.array(polygons, dtype=object)
     areas = {
         part: shapely.union_all(shapely.make_valid(shapes[[p == part for p in parts]]))
-        for part in ("train", "val", "test")
+        for part in PARTS
     }
     found = np.full(len(chips), "", dtype="<U5")
     inside = {part: _covered(area.buffer(slack), chips) for part, area in areas.items()}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geo_p2p.chips.split.blocks import split_by_blocks, split_by_folds
-from geo_p2p.chips.split.config import SplitConfig
+from geo_p2p.chips.split.config import PARTS, SplitConfig
 from geo_p2p.chips.split.draw import Unit, draw
 from geo_p2p.chips.split.ground import Ground, ground_of
 from geo_p2p.chips.split.overlap import overlapping
@@ -20,9 +20,6 @@ from geo_p2p.errors import ChipError
 from geo_p2p.raster import Frame
 
 __all__ = ["split_territory"]
-
-PARTS = ("train", "val", "test", "")
-"""What a chip can be; the last is left out."""
 
 
 def split_territory(
@@ -153,10 +150,10 @@ def _by_labels(ground: Ground, labels: Sequence[str] | None, config: SplitConfig
     """Take the parts as given, but leave out what comes near a part that is held out."""
     if labels is None:
         raise ChipError("split 'polygons': needs a vector file whose polygons name their part")
-    if len(labels) != len(ground) or not set(labels) <= set(PARTS):
+    if len(labels) != len(ground) or not set(labels) <= {*PARTS, ""}:
         raise ChipError(
             f"split 'polygons': {len(labels)} labels for {len(ground)} chips; give one of "
-            f"{', '.join(map(repr, PARTS))} for each"
+            f"{', '.join(map(repr, (*PARTS, '')))} for each"
         )
     parts = np.array(labels, dtype="<U5")
     for kept, given_up in (("test", "val"), ("test", "train"), ("val", "train")):
