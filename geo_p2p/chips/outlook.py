@@ -16,6 +16,7 @@ from geo_p2p.chips.cut import fault_of
 from geo_p2p.chips.export import job_of
 from geo_p2p.chips.parting import Placed, part_chips
 from geo_p2p.chips.plan import Job, Tile
+from geo_p2p.chips.sampling import spread
 from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.chips.split import Split
 from geo_p2p.raster import Frame
@@ -90,9 +91,8 @@ def foresee_chips(
 
 def _passing(job: Job, tiles: Sequence[tuple[int, Tile]]) -> float:
     """Share of tiles that are valid enough, 0-1, by a sample spread over all of them."""
-    chosen = np.unique(np.linspace(0, len(tiles) - 1, min(PROBES, len(tiles))).astype(int))
     passed = []
-    for scene, tile in (tiles[i] for i in chosen):
+    for scene, tile in spread(tiles, PROBES):
         pair = job.scenes[scene]
         (x, x_valid), (y, y_valid) = pair.x.read(tile.window), pair.y.read(tile.window)
         chip = Chip(x, y, x_valid & y_valid, pair.x.frame.crop(tile.window), "")

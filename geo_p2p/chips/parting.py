@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
-import numpy as np
 from rasterio.windows import Window
 
 from geo_p2p.chips.chip import ChipRecord
 from geo_p2p.chips.plan import Job
-from geo_p2p.chips.sampling import balanced, quantile_strata
+from geo_p2p.chips.sampling import balanced, quantile_strata, spread
 from geo_p2p.chips.shapes import read_column, read_shapes, warp_shapes
 from geo_p2p.chips.split import (
     Split,
@@ -69,8 +68,7 @@ def part_chips(job: Job, chips: Sequence[Placed]) -> Split:
 def _range(job: Job, chips: Sequence[Placed]) -> float:
     """Px within which values of the target are alike, by a few chips spread over the ground."""
     targets = {scene.name: scene.y for scene in job.scenes}
-    chosen = np.unique(np.linspace(0, len(chips) - 1, min(LOOKED_AT, len(chips))).astype(int))
-    read = [targets[chip.scene].read(chip.window) for chip in (chips[i] for i in chosen)]
+    read = [targets[chip.scene].read(chip.window) for chip in spread(chips, LOOKED_AT)]
     values, valids = zip(*read, strict=True)
     return autocorrelation_range(values, valids, classes=job.y.info.categorical)
 

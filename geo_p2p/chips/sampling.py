@@ -1,15 +1,18 @@
-"""Choose chips: windows at random, or so many of each kind."""
+"""Choose chips: windows at random, so many of each kind, or a few spread over all."""
 
 import zlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from rasterio.windows import Window
 
 from geo_p2p.errors import ChipError, GridError
 
-__all__ = ["Placement", "balanced", "place_at_random", "quantile_strata"]
+__all__ = ["Placement", "balanced", "place_at_random", "quantile_strata", "spread"]
+
+T = TypeVar("T")
 
 ATTEMPTS = 100
 """Draws for each window asked for, before it is said that no more fit."""
@@ -202,3 +205,15 @@ def quantile_strata(means: Sequence[float], number: int = 4) -> list[int | None]
     edges = np.quantile(values[known], np.arange(1, number) / number)
     strata = np.searchsorted(edges, values, side="right").tolist()
     return [s if k else None for s, k in zip(strata, known.tolist(), strict=True)]
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """Take at most so many of some items, spread evenly from the first to the last.
+
+    Examples
+    --------
+    >>> spread("abcdefg", 4)
+    ['a', 'c', 'e', 'g']
+    """
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)
+    return [items[place] for place in np.unique(places)]

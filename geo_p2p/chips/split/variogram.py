@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from geo_p2p.chips.sampling import spread
+
 __all__ = ["autocorrelation_range"]
 
 SAMPLE = 32
@@ -54,8 +56,8 @@ def autocorrelation_range(
     Marcotte 1996, "Fast variogram computation with FFT",
     https://doi.org/10.1016/S0098-3004(96)00026-X
     """
-    places = np.unique(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int))
-    sample = [(images[i], valids[i]) for i in places.tolist() if valids[i].any()]
+    given = list(zip(images, valids, strict=True))
+    sample = [(image, valid) for image, valid in spread(given, SAMPLE) if valid.any()]
     if not sample:
         return 0.0
     side: int = max(max(valid.shape) for _, valid in sample)
