@@ -20,9 +20,6 @@ GLOBE = CRS.from_epsg(4326)
 AXIS, ECCENTRICITY = 6_378_137.0, 0.0818191908
 """Of the WGS 84 ellipsoid: its longer half axis, metres, and its first eccentricity."""
 
-STEPS = 21
-"""Points along a side of a raster, to find where it lies in another."""
-
 
 def metres(frame: Frame, shift: tuple[float, float]) -> tuple[float, float] | None:
     """Turn a shift of (columns, rows), px, into (east, north), metres on the ground.
@@ -51,9 +48,7 @@ def shared_window(x: Frame, y: Frame) -> Window | None:
     AlignmentError
         If no transformation leads from one CRS to the other.
     """
-    share = np.linspace(0, 1, STEPS)
-    cols, rows = (a.ravel() for a in np.meshgrid(share * y.width, share * y.height))
-    points = y.pixels_in(x, cols, rows)
+    points = y.positions_in(x)
     points = points[:, np.isfinite(points).all(0)]
     if not points.size:
         return None

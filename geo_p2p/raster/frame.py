@@ -13,10 +13,13 @@ from rasterio.windows import Window
 from ..errors import AlignmentError, RasterError
 from .crs import name_of, transform_points
 
-__all__ = ["PIXELS", "Frame", "frame_of"]
+__all__ = ["PIXELS", "STEPS", "Frame", "frame_of"]
 
 PIXELS = CRS.from_wkt('LOCAL_CS["pixels",UNIT["pixel",1]]')
 """Of images without a place: coordinates are px from the upper-left corner, y upward."""
+
+STEPS = 21
+"""Positions along a side of a frame that is seen from another CRS."""
 
 
 @dataclass(frozen=True)
@@ -185,15 +188,23 @@ class Frame:
         AlignmentError
             If no transformation leads from one CRS to the other.
         """
-        here = other.pixels_in(self, *other._positions())
-        there = self.pixels_in(other, *self._positions())
+        here, there = other.positions_in(self), self.positions_in(other)
         if self._holds(here).any() or other._holds(there).any():
             return True
         return self._meets(here) and other._meets(there)
 
-    def _positions(self, steps: int = 21) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def positions_in(self, other: "Frame") -> NDArray[np.float64]:
+        """Where `STEPS` x `STEPS` positions all over this frame lie in another's.
+
+        Returns
+        -------
+        (2, n) array of (column, row) in ``other``, px; NaN and errors as for `pixels_in`.
+        """
+        return self.pixels_in(other, *self._positions())
+
+    def _positions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Columns and rows of a lattice of positions over the frame, px."""
-        share = np.linspace(0, 1, steps)
+        share = np.linspace(0, 1, STEPS)
         cols, rows = np.meshgrid(share * self.width, share * self.height)
         return cols.ravel(), rows.ravel()
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from ..errors import AlignmentError, RasterError
-from .frame import Frame
+from .frame import STEPS, Frame
 
 __all__ = ["reach", "require_inside", "shares_ground", "shift_between", "union_frame"]
 
@@ -18,9 +17,6 @@ COINCIDE = 1e-4
 
 REACH = 2.0
 """Px beyond its ground that a warped raster may still fill: its own edge, rounding included."""
-
-STEPS = 21
-"""Positions along a side of a frame that is seen from another CRS."""
 
 
 def reach(frame: Frame, other: Frame) -> tuple[float, float, float, float]:
@@ -40,7 +36,7 @@ def reach(frame: Frame, other: Frame) -> tuple[float, float, float, float]:
     AlignmentError
         If no transformation leads from one CRS to the other.
     """
-    points = _seen_from(frame, other)
+    points = frame.positions_in(other)
     if not np.isfinite(points).all():
         return 0.0, 0.0, float(other.width), float(other.height)
     low, high = points.min(1), points.max(1)
@@ -117,7 +113,7 @@ def union_frame(frames: Sequence[Frame]) -> Frame:
     first = frames[0]
     low, high = np.zeros(2), np.array([first.width, first.height], float)
     for frame in frames[1:]:
-        points = _seen_from(frame, first)
+        points = frame.positions_in(first)
         if not np.isfinite(points).all():
             raise AlignmentError(
                 f"{first.crs_name} does not lead to all the ground of a raster {frame}, so the two "
@@ -129,10 +125,3 @@ def union_frame(frames: Sequence[Frame]) -> Frame:
     right, bottom = (math.ceil(round(value, 3)) for value in high)
     moved = first.transform * Affine.translation(left, top)
     return Frame(bottom - top, right - left, moved, first.crs)
-
-
-def _seen_from(frame: Frame, other: Frame) -> NDArray[np.float64]:
-    """(2, n) positions all over ``frame``, px of ``other``."""
-    share = np.linspace(0, 1, STEPS)
-    cols, rows = np.meshgrid(share * frame.width, share * frame.height)
-    return frame.pixels_in(other, cols.ravel(), rows.ravel())
