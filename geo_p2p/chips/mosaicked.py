@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from geo_p2p.chips.chip import Source
 from geo_p2p.errors import AlignmentError
 from geo_p2p.grid import intersection, overlap_of, span_window
-from geo_p2p.raster import Bands, Frame, reach, require_inside, shares_ground
+from geo_p2p.raster import Bands, Frame, reach, shares_ground, window_inside
 
 __all__ = ["Mosaicked", "footprint_of"]
 
@@ -125,8 +125,7 @@ class Mosaicked:
         RasterError
             If the window leaves the frame, or a file cannot be read there.
         """
-        window = self.frame.window if window is None else window
-        require_inside(self.name, self.frame, window)
+        window = window_inside(self.name, self.frame, window)
         shape = window.height, window.width
         values = np.full((self.info.count, *shape), self.info.nodata or 0, self.info.dtype)
         valid = np.zeros(shape, bool)

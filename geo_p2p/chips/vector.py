@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from geo_p2p.chips.classes import MOST, ClassTable
 from geo_p2p.chips.shapes import Layer, Shapes, read_column, read_shapes, warp_shapes
 from geo_p2p.errors import AlignmentError, ChipError
-from geo_p2p.raster import Bands, Frame, require_inside
+from geo_p2p.raster import Bands, Frame, window_inside
 
 __all__ = ["VectorSource"]
 
@@ -228,8 +228,7 @@ class VectorSource:
         RasterError
             If the window leaves the raster.
         """
-        window = self.frame.window if window is None else window
-        require_inside(self.name, self.frame, window)
+        window = window_inside(self.name, self.frame, window)
         (top, bottom), (left, right) = window.toranges()
         values = np.empty((1, bottom - top, right - left), self.info.dtype)
         for row in range(top - top % TILE, bottom, TILE):

@@ -12,7 +12,7 @@ from .encoding import FORMATS, encode, require_encodable
 from .files import partial_path, refuse_to_clobber
 from .find import find_rasters
 from .frame import PIXELS, Frame
-from .ground import reach, require_inside, shares_ground, union_frame
+from .ground import reach, shares_ground, union_frame, window_inside
 from .mosaic import check_options, write_mosaic
 from .pixels import PixelSource
 from .plain import UNKNOWN, PlainImage, resample
@@ -40,9 +40,9 @@ __all__ = [
     "refuse_to_clobber",
     "require_encodable",
     "resample",
-    "require_inside",
     "shares_ground",
     "transform_points",
     "union_frame",
+    "window_inside",
     "write_mosaic",
 ]

@@ -10,7 +10,7 @@ from rasterio.windows import Window
 from ..errors import AlignmentError, RasterError
 from .frame import STEPS, Frame
 
-__all__ = ["reach", "require_inside", "shares_ground", "shift_between", "union_frame"]
+__all__ = ["reach", "shares_ground", "shift_between", "union_frame", "window_inside"]
 
 COINCIDE = 1e-4
 """Px by which lattices may differ that coincide, as for `Frame.same_lattice`."""
@@ -44,23 +44,6 @@ def reach(frame: Frame, other: Frame) -> tuple[float, float, float, float]:
     bulge = 0.0 if frame.crs == other.crs else (high - low) / (STEPS - 1)
     (left, top), (right, bottom) = low - bulge - REACH, high + bulge + REACH
     return float(left), float(top), float(right), float(bottom)
-
-
-def require_inside(name: str, frame: Frame, window: Window) -> None:
-    """Refuse a window that leaves the raster: GDAL would quietly return fewer pixels.
-
-    Raises
-    ------
-    RasterError
-        Naming the raster and both places.
-    """
-    (top, bottom), (left, right) = window.toranges()
-    height, width = frame.shape
-    if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-        raise RasterError(
-            f"{name}: rows {top} to {bottom}, columns {left} to {right} lie outside its "
-            f"{height} rows and {width} columns"
-        )
 
 
 def shares_ground(frame: Frame, other: Frame) -> bool:
@@ -125,3 +108,25 @@ def union_frame(frames: Sequence[Frame]) -> Frame:
     right, bottom = (math.ceil(round(value, 3)) for value in high)
     moved = first.transform * Affine.translation(left, top)
     return Frame(bottom - top, right - left, moved, first.crs)
+
+
+def window_inside(name: str, frame: Frame, window: Window | None) -> Window:
+    """Return the window to read, the whole frame if None.
+
+    One that leaves the raster is refused: GDAL would quietly return fewer pixels.
+
+    Raises
+    ------
+    RasterError
+        Naming the raster and both places.
+    """
+    if window is None:
+        return frame.window
+    (top, bottom), (left, right) = window.toranges()
+    height, width = frame.shape
+    if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+        raise RasterError(
+            f"{name}: rows {top} to {bottom}, columns {left} to {right} lie outside its "
+            f"{height} rows and {width} columns"
+        )
+    return window

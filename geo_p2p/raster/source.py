@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from ..errors import RasterError
 from .bands import Bands, stacked
 from .frame import Frame
-from .ground import require_inside
+from .ground import window_inside
 from .handles import HANDLES, Key
 from .layer import Layer, open_dataset
 
@@ -154,8 +154,7 @@ class RasterSource:
         RasterError
             If the window leaves the raster, or the file cannot be read there.
         """
-        window = self.frame.window if window is None else window
-        require_inside(self.name, self.frame, window)
+        window = window_inside(self.name, self.frame, window)
         parts = [layer.read(window) for layer in self._layers]
         values = parts[0][0]
         if len(parts) > 1:
