@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from rasterio.windows import Window
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.raster import Bands, Frame
 
-__all__ = ["Chip", "ChipRecord", "Scene", "Source"]
+__all__ = ["Chip", "ChipRecord", "Placed", "Scene", "Source"]
 
 
 class Source(Protocol):
@@ -86,6 +86,19 @@ class Chip:
     name: str
 
 
+class Placed(NamedTuple):
+    """Where a chip is: its scene, its window there, and the degrees it is turned by."""
+
+    scene: str
+    window: Window
+    angle: float = 0.0
+
+    def frame(self, lattice: Frame) -> Frame:
+        """Where it is, by the lattice of its scene."""
+        place = lattice.crop(self.window)
+        return place.rotated(self.angle) if self.angle else place
+
+
 @dataclass(frozen=True)
 class ChipRecord:
     """What is known of a chip that was cut.
@@ -110,10 +123,10 @@ class ChipRecord:
     y: BandStats
     census: Mapping[int, int] = field(default_factory=dict)
 
-    def frame(self, lattice: Frame) -> Frame:
-        """Where the chip is, by the lattice of its scene."""
-        place = lattice.crop(self.window)
-        return place.rotated(self.angle) if self.angle else place
+    @property
+    def place(self) -> Placed:
+        """Where the chip is."""
+        return Placed(self.scene, self.window, self.angle)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -15,7 +15,7 @@ from geo_p2p.chips.chip import ChipRecord
 from geo_p2p.chips.cut import SIDES, VALID, GroupResult, read_group
 from geo_p2p.chips.esri import write_esri_files
 from geo_p2p.chips.own import write_own_files
-from geo_p2p.chips.parting import Placed, part_chips, thin_out
+from geo_p2p.chips.parting import part_chips, thin_out
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.split import Split
 from geo_p2p.chips.stats import BandStats
@@ -50,9 +50,10 @@ def finish(job: Job, former: Former | None = None) -> Split:
     results = [read_group(job.folder, group) for group in job.groups]
     records, samples = _ordered(results)
     _require_chips(job, records, results)
-    split = part_chips(job, [Placed(r.scene, r.window, r.angle) for r in records])
+    places = [record.place for record in records]
+    split = part_chips(job, places)
     if former is not None:
-        split = former.leave_out(split, [r.frame(job.frames[r.scene]) for r in records])
+        split = former.leave_out(split, [place.frame(job.frames[place.scene]) for place in places])
     split = thin_out(split, records, job)
     folder = job.folder / "chips"
     for record, used in zip(records, split.used, strict=True):

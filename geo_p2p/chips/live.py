@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geo_p2p.chips.chip import Chip
+from geo_p2p.chips.chip import Chip, Placed
 from geo_p2p.chips.cut import fault_of, read_chips
 from geo_p2p.chips.export import job_of
 from geo_p2p.chips.pairs import Bidx
-from geo_p2p.chips.parting import Placed, part_chips
+from geo_p2p.chips.parting import part_chips
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.errors import ChipError

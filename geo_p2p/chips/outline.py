@@ -57,7 +57,7 @@ def feature_collection(
         "features": [
             {
                 "type": "Feature",
-                "geometry": _geometry(record.frame(frames[record.scene])),
+                "geometry": _geometry(record.place.frame(frames[record.scene])),
                 "properties": {
                     "name": record.name,
                     "scene": record.scene,

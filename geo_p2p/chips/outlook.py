@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geo_p2p.chips.append import Former
-from geo_p2p.chips.chip import Chip
+from geo_p2p.chips.chip import Chip, Placed
 from geo_p2p.chips.cut import fault_of
 from geo_p2p.chips.export import job_of
-from geo_p2p.chips.parting import Placed, part_chips
+from geo_p2p.chips.parting import part_chips
 from geo_p2p.chips.plan import Job, Tile
 from geo_p2p.chips.sampling import spread
 from geo_p2p.chips.settings import ExportConfig

@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import NamedTuple
 
-from rasterio.windows import Window
-
-from geo_p2p.chips.chip import ChipRecord
+from geo_p2p.chips.chip import ChipRecord, Placed
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.sampling import balanced, quantile_strata, spread
 from geo_p2p.chips.shapes import read_column, read_shapes, warp_shapes
@@ -17,9 +14,8 @@ from geo_p2p.chips.split import (
     split_territory,
 )
 from geo_p2p.errors import AlignmentError, ChipError
-from geo_p2p.raster import Frame
 
-__all__ = ["Placed", "part_chips", "thin_out"]
+__all__ = ["part_chips", "thin_out"]
 
 LOOKED_AT = 32
 """Places at which the target is read, to find how far its values are alike."""
@@ -29,19 +25,6 @@ SLACK = 0.1
 
 QUARTERS = 4
 """Strata of targets that hold no classes."""
-
-
-class Placed(NamedTuple):
-    """Where a chip is: its scene, its window there, and the degrees it is turned by."""
-
-    scene: str
-    window: Window
-    angle: float = 0.0
-
-    def frame(self, lattice: Frame) -> Frame:
-        """Where it is, by the lattice of its scene."""
-        place = lattice.crop(self.window)
-        return place.rotated(self.angle) if self.angle else place
 
 
 def part_chips(job: Job, chips: Sequence[Placed]) -> Split:
