@@ -114,6 +114,11 @@ class Job:
         return grids
 
     @cached_property
+    def _before(self) -> list[int]:
+        """How many tiles the grids before each scene's have."""
+        return list(itertools.accumulate((len(grid) for grid in self.grids), initial=0))
+
+    @cached_property
     def groups(self) -> Sequence[Group]:
         """Groups of the tiles inside the area of interest."""
         squares = self._cells() if self.config.placement == "random" else self._squares()
@@ -165,7 +170,7 @@ class Job:
             yield from self._placed[group.scene][self._cell(group.rows[0], group.cols[0])]
             return
         grid = self.grids[group.scene]
-        before = sum(len(other) for other in self.grids[: group.scene])
+        before = self._before[group.scene]
         for row, col in itertools.product(range(*group.rows), range(*group.cols)):
             window = grid.tile(row, col).window
             if self._wanted(group.scene, window):
