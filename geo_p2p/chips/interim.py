@@ -58,9 +58,9 @@ def _kept(job: Job) -> bool:
 
 def _open_parts(job: Job) -> None:
     """Make the folder of parts, or go on with what an earlier export of the same plan has cut."""
-    plan = job.folder / PLAN
+    plan, recipe = job.folder / PLAN, json.dumps(job.recipe)
     if job.folder.exists():
-        same = plan.exists() and plan.read_text(encoding="utf-8") == json.dumps(job.recipe)
+        same = plan.exists() and plan.read_text(encoding="utf-8") == recipe
         # Without its chips it is what an export left that was published and then interrupted.
         if same and all((job.folder / "chips" / side).is_dir() for side in SIDES):
             log.info("%s: going on with what an earlier export has cut", job.folder.name)
@@ -68,7 +68,7 @@ def _open_parts(job: Job) -> None:
         shutil.rmtree(job.folder)
     for side in SIDES:
         (job.folder / "chips" / side).mkdir(parents=True)
-    plan.write_text(json.dumps(job.recipe), encoding="utf-8")
+    plan.write_text(recipe, encoding="utf-8")
 
 
 def _require_ours(folder: Path) -> None:
