@@ -5,16 +5,13 @@ from pathlib import Path
 
 import shapely
 
-from geo_p2p.chips.shapes import Layer, read_shapes, warp_shapes
+from geo_p2p.chips.shapes import SLACK, Layer, read_shapes, warp_shapes
 from geo_p2p.errors import AlignmentError, ChipError
 from geo_p2p.raster import Frame
 
 __all__ = ["read_area"]
 
 log = logging.getLogger(__name__)
-
-SLACK = 0.1
-"""Px by which the area is grown, so that chips up to its very edge survive rounded coordinates."""
 
 
 def read_area(path: str | Path, frame: Frame, layer: Layer = None) -> shapely.Geometry:

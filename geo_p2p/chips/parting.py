@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from geo_p2p.chips.chip import ChipRecord, Placed
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.sampling import balanced, quantile_strata, spread
-from geo_p2p.chips.shapes import read_column, read_shapes, warp_shapes
+from geo_p2p.chips.shapes import SLACK, read_column, read_shapes, warp_shapes
 from geo_p2p.chips.split import (
     Split,
     autocorrelation_range,
@@ -19,9 +19,6 @@ __all__ = ["part_chips", "thin_out"]
 
 LOOKED_AT = 32
 """Places at which the target is read, to find how far its values are alike."""
-
-SLACK = 0.1
-"""Px by which a chip may stick out of its polygons: coordinates are rounded."""
 
 QUARTERS = 4
 """Strata of targets that hold no classes."""

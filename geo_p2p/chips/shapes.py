@@ -15,7 +15,10 @@ from rasterio.errors import CRSError
 from geo_p2p.errors import AlignmentError, ChipError
 from geo_p2p.raster import Frame, transform_points
 
-__all__ = ["Shapes", "holds_shapes", "read_column", "read_shapes", "warp_shapes"]
+__all__ = ["SLACK", "Shapes", "holds_shapes", "read_column", "read_shapes", "warp_shapes"]
+
+SLACK = 0.1
+"""Px by which a chip may stick out of polygons that hold it: their coordinates are rounded."""
 
 LONGEST = 32
 """Px between points that a shape's edges get before they are warped, so that they stay true."""
