@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from geo_p2p.chips.chip import Chip
@@ -188,24 +187,25 @@ def halves(path: Path, name: str, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def same_colors(
-    path: Path, name: str, values: NDArray[np.generic], first: Bands, other: Bands
+    path: Path, name: str, chip: Chip, first: tuple[Bands, Bands], here: tuple[Bands, Bands]
 ) -> None:
-    """Refuse an image whose class numbers mean other colours than those of the first.
+    """Refuse a pair whose class numbers mean other colours here than in the first pair.
 
     Raises
     ------
     ChipError
         Naming it and the number.
     """
-    if first.colors == other.colors:
-        return
-    for value in np.unique(values).tolist():
-        if first.colors.get(value) != other.colors.get(value):
-            raise ChipError(
-                f"{path}: {name} has another palette than the first image of its set: class "
-                f"{value} is {_color(other, value)} here and {_color(first, value)} there; save "
-                "all with one palette, or as colours"
-            )
+    for values, there, other in zip((chip.x, chip.y), first, here, strict=True):
+        if there.colors == other.colors:
+            continue
+        for value in np.unique(values).tolist():
+            if there.colors.get(value) != other.colors.get(value):
+                raise ChipError(
+                    f"{path}: {name} has another palette than the first image of its set: class "
+                    f"{value} is {_color(other, value)} here and {_color(there, value)} there; "
+                    "save all with one palette, or as colours"
+                )
 
 
 def _color(bands: Bands, value: int) -> str:

@@ -92,8 +92,7 @@ class PicturePairs:
         else:
             chip, both = read_halves(self.path, name, files[0])
             bands = both, both
-        for values, first, here in zip((chip.x, chip.y), self.bands(), bands, strict=True):
-            same_colors(self.path, f"picture {name}", values, first, here)
+        same_colors(self.path, f"picture {name}", chip, self.bands(), bands)
         return chip
 
 

@@ -117,8 +117,7 @@ class ChipFolder:
         files = self._present(name)
         chip, bands = read_pair(self.path, name, files, self._crs)
         if self.own is None:
-            for values, first, here in zip((chip.x, chip.y), self.bands(), bands, strict=True):
-                same_colors(self.path, f"chip {name}", values, first, here)
+            same_colors(self.path, f"chip {name}", chip, self.bands(), bands)
         return chip
 
     def shape(self, name: str) -> tuple[int, int]:
