@@ -339,7 +339,13 @@ def test_sets_of_other_bands_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{}, {"mask": True}, {"rotation_angle": 180.0}, {"edges": "lattice", "split": "none"}],
+    [
+        {},
+        {"mask": True},
+        {"rotation_angle": 180.0},
+        {"edges": "lattice", "split": "none"},
+        {"split": "random-overlapping", "test_pct": 15.0},
+    ],
     ids=str,
 )
 def test_chips_cut_on_the_fly_are_those_of_an_export(
@@ -369,6 +375,8 @@ def test_chips_cut_on_the_fly_are_those_of_an_export(
     assert live.split is not None
     assert exported.split is not None
     assert live.split == {key: exported.split[key] for key in live.split}
+    assert len(live.names) == sum(len(live.split[part]) for part in ("train", "val", "test"))
+    assert bool(live.split["test"]) == ("test_pct" in more)
     for name in live.names:
         a, b = live.read(name), exported.read(name)
         for ours, theirs in ((a.x, b.x), (a.y, b.y), (a.valid, b.valid)):
@@ -383,6 +391,10 @@ def test_rasters_without_a_partner_or_a_chip_are_refused(make_raster: MakeRaster
     )
     refused("a file; to cut chips from a raster, name the other: additional=", x)
     refused("none of 9 chips is valid", x, additional=y, chip_size=32)
+    plain = {"additional": make_raster(blobs(1, 64, 64)), "chip_size": 32}
+    refused(
+        "is left (9 by deviation of the input); ask for less", x, export={"min_std_x": 1e6}, **plain
+    )
     refused("know no image_format", x, additional=y, export={"image_format": "PNG"})
     refused("a tuple of 3", (x, y, x))
     refused("a tuple of 2", (x, y), additional=y)

@@ -21,7 +21,7 @@ from geo_p2p.chips.split import Split
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.errors import ChipError
 
-__all__ = ["finish"]
+__all__ = ["finish", "require_chips"]
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ def finish(job: Job, former: Former | None = None) -> Split:
     """
     results = [read_group(job.folder, group) for group in job.groups]
     records, samples = _ordered(results)
-    _require_chips(job, records, results)
+    dropped = reduce(Counter.__add__, (result.dropped for result in results), Counter[str]())
+    require_chips(job, len(records), dropped)
     places = [record.place for record in records]
     split = part_chips(job, places)
     if former is not None:
@@ -80,11 +81,22 @@ def _ordered(
     return [records[i] for i in order], (x, y)
 
 
-def _require_chips(job: Job, records: Sequence[ChipRecord], results: Sequence[GroupResult]) -> None:
-    """Tell what the filters have dropped; refuse to end without a chip."""
-    dropped = reduce(Counter.__add__, (result.dropped for result in results), Counter[str]())
+def require_chips(job: Job, left: int, dropped: Counter[str]) -> None:
+    """Tell what the filters have dropped; refuse to end without a chip.
+
+    Parameters
+    ----------
+    job : that the chips are of.
+    left : how many chips no filter has dropped.
+    dropped : how many each filter has.
+
+    Raises
+    ------
+    ChipError
+        If none is left, naming the filters.
+    """
     reasons = ", ".join(f"{number} by {name}" for name, number in dropped.most_common())
-    if records:
+    if left:
         if reasons:
             log.info("%d chips dropped: %s", dropped.total(), reasons)
         return

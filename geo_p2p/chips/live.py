@@ -1,6 +1,7 @@
 """Chips cut from two rasters into memory, without an export."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 from geo_p2p.chips.chip import Chip, Placed
 from geo_p2p.chips.cut import fault_of, read_chips
 from geo_p2p.chips.export import job_of
+from geo_p2p.chips.finish import require_chips
 from geo_p2p.chips.pairs import Bidx
 from geo_p2p.chips.parting import part_chips
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.settings import ExportConfig
-from geo_p2p.errors import ChipError
+from geo_p2p.chips.split import PARTS
 from geo_p2p.raster import Bands
 
 __all__ = ["SETTINGS", "RasterPairs", "cut"]
@@ -86,29 +88,28 @@ def cut(src: str | Path, additional: str | Path, config: ExportConfig) -> Raster
         If no chip is left, or the area of interest is not usable.
     """
     job = job_of(src, additional, config, Path(src))  # its folder is named, and never made
-    found = sorted(_valid(job), key=lambda pair: pair[0].name)
-    if not found:
-        raise ChipError(
-            f"none of {job.tiles} chips is valid on {config.min_valid:.0%} of its pixels in both "
-            f"{job.x.name} and {job.y.name}; lower min_valid, or check that both hold data where "
-            "they overlap"
-        )
+    found, dropped = _read(job)
+    require_chips(job, len(found), dropped)
     split = part_chips(job, [placed for _, placed in found])
-    parts = {chip.name: part for (chip, _), part in zip(found, split.parts, strict=True)}
-    how = {key: getattr(split, key) for key in ("method", "val_pct", "seed", "side", "buffer")}
-    sides = {side: [n for n, part in parts.items() if part == side] for side in ("train", "val")}
+    part_of = {chip.name: part for (chip, _), part in zip(found, split.parts, strict=True)}
+    parts = {part: [name for name, its in part_of.items() if its == part] for part in PARTS}
     return RasterPairs(
         Path(src),
-        {chip.name: chip for chip, _ in found if parts[chip.name]},
+        {chip.name: chip for chip, _ in found if part_of[chip.name]},
         (job.x.info, job.y.info),
-        {**how, **sides},
+        {**split.how, **parts},
         (config.bidx or (), config.additional_bidx or ()),
     )
 
 
-def _valid(job: Job) -> Iterator[tuple[Chip, Placed]]:
-    """Read the chips that no filter drops, with their places."""
+def _read(job: Job) -> tuple[list[tuple[Chip, Placed]], Counter[str]]:
+    """Read the chips that no filter drops, by name, with their places; count the others."""
+    found: list[tuple[Chip, Placed]] = []
+    dropped: Counter[str] = Counter()
     for group in job.groups:
         for chip, _, window, angle in read_chips(job, group):
-            if not fault_of(chip, job.config):
-                yield chip, Placed(job.scenes[group.scene].name, window, angle)
+            if verdict := fault_of(chip, job.config):
+                dropped[verdict] += 1
+            else:
+                found.append((chip, Placed(job.scenes[group.scene].name, window, angle)))
+    return sorted(found, key=lambda pair: pair[0].name), dropped

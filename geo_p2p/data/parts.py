@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from geo_p2p.chips import Chip, Pairs, split_territory
 from geo_p2p.chips.several import Several
+from geo_p2p.chips.split import HOW
 from geo_p2p.errors import ChipError
 from geo_p2p.raster import PIXELS, UNKNOWN, Frame
 
@@ -19,9 +20,6 @@ __all__ = ["Parts", "part"]
 
 VAL_SHARE = 0.1
 """Share of chips to validate on, 0-1, for sets that come without a split."""
-
-SPLIT = ("method", "val_pct", "seed", "side", "buffer")
-"""What a model card keeps of a split."""
 
 SLACK = 0.01
 """Px by which chips may overlap, by rounding, and yet share no ground."""
@@ -107,7 +105,7 @@ def _take(parts: Parts, member: Pairs, prefix: str, share: float | None) -> None
         )
     parts.train += train
     parts.val += val
-    parts.how.append({key: saved[key] for key in SPLIT})
+    parts.how.append({key: saved[key] for key in HOW})
 
 
 def _whence(saved: Mapping[str, Any]) -> str:
@@ -138,7 +136,7 @@ def _by_place(
             windows = _windows(frames)
             size = max(max(window.height, window.width) for window in windows)
             split = split_territory(windows, size, val_pct=100 * share, seed=seed)
-            sides, how = split.parts, {key: getattr(split, key) for key in SPLIT}
+            sides, how = split.parts, split.how
         for name, side in zip(names, sides, strict=True):
             if side in ("train", "val"):
                 (parts.train if side == "train" else parts.val).append(name)

@@ -8,11 +8,12 @@ but for chips split at random by force, no pixel is in two parts.
 from geo_p2p.chips.split.areas import split_areas
 from geo_p2p.chips.split.config import METHODS, PARTS, SplitConfig
 from geo_p2p.chips.split.polygons import part_named, parts_in_polygons
-from geo_p2p.chips.split.result import Held, Split
+from geo_p2p.chips.split.result import HOW, Held, Split
 from geo_p2p.chips.split.territory import split_territory
 from geo_p2p.chips.split.variogram import autocorrelation_range
 
 __all__ = [
+    "HOW",
     "METHODS",
     "PARTS",
     "Held",

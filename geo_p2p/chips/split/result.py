@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rasterio.windows import Window
 
@@ -9,7 +10,10 @@ from geo_p2p.chips.split.draw import LIMITS
 from geo_p2p.chips.split.ground import ground_of
 from geo_p2p.raster import Frame
 
-__all__ = ["Held", "Split"]
+__all__ = ["HOW", "Held", "Split"]
+
+HOW = ("method", "val_pct", "seed", "side", "buffer")
+"""Fields of a split that go with its chips wherever they are trained on, into a model card too."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,11 @@ class Split:
     def blocks(self) -> tuple[Window, ...]:
         """Windows of the validation blocks, px."""
         return tuple(block.window for block in self.held if block.part == "val")
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How it was made, in plain data: the fields named in `HOW`."""
+        return {key: getattr(self, key) for key in HOW}
 
     @property
     def used(self) -> tuple[bool, ...]:
