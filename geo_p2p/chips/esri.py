@@ -60,13 +60,17 @@ def write_esri_files(
     records : the chips that were written, in order.
     stats : of all their valid pixels, of either raster.
     """
-    x, y, (height, width) = job.x, job.y, job.config.shape
     suffix = FORMATS[job.config.image_format].suffix
-    _write_texts(
-        folder, [f"{record.name}{suffix}" for record in records], x.info.count, job.config.shape
-    )
-    common = _common((x, y))
-    emd = {
+    images = [f"{record.name}{suffix}" for record in records]
+    _write_texts(folder, images, job.x.info.count, job.config.shape)
+    _write_json(folder / EMD, _definition(job, stats))
+    _write_json(folder / ACCUMULATED, _accumulated(job, records, stats))
+
+
+def _definition(job: Job, stats: tuple[BandStats, BandStats]) -> dict[str, Any]:
+    """What the .emd says of the rasters, and what a model of them would fill in."""
+    height, width = job.config.shape
+    return {
         **PLACEHOLDERS,
         "ImageHeight": height,
         "ImageWidth": width,
@@ -79,15 +83,21 @@ def write_esri_files(
         "IsMultidimensional": False,
         "CropTileMode": "Fixed_Size",
         "ImageSpaceUsed": job.config.reference_system,
-        **common,
-        "AllTilesStats": _all_tiles(_band_names(x), stats[0]),
-        "AllTilesStats2": _all_tiles(_band_names(y), stats[1]),
+        **_common(job),
+        "AllTilesStats": _all_tiles(_band_names(job.x), stats[0]),
+        "AllTilesStats2": _all_tiles(_band_names(job.y), stats[1]),
         "WellKnownBandNames (FYI, these band names can be used in ExtractBands)": WELL_KNOWN,
     }
-    _write_json(folder / EMD, emd)
-    accumulated = {
+
+
+def _accumulated(
+    job: Job, records: Sequence[ChipRecord], stats: tuple[BandStats, BandStats]
+) -> dict[str, Any]:
+    """What Pro needs to go on behind the last chip."""
+    height, width = job.config.shape
+    return {
         "Version": 1,
-        "NumBands": x.info.count,
+        "NumBands": job.x.info.count,
         "TileSizeX": width,
         "TileSizeY": height,
         "NumClasses": 0,
@@ -95,12 +105,11 @@ def write_esri_files(
         "NumTilesAsDouble": float(len(records)),
         "NextTileIndex": int(records[-1].name) + 1,
         "OutputFeatures": True,
-        **common,
+        **_common(job),
         "FeatureStats": _feature_stats(),
         "BandStatsState": _welford(stats[0]),
         "BandStatsState2": _welford(stats[1]),
     }
-    _write_json(folder / ACCUMULATED, accumulated)
 
 
 @dataclass(frozen=True)
@@ -204,9 +213,9 @@ def _stats_text(count: int, bands: int, shape: tuple[int, int]) -> str:
     return "".join(f"{line}\r\n" for line in lines)
 
 
-def _common(sources: tuple[Source, Source]) -> dict[str, Any]:
+def _common(job: Job) -> dict[str, Any]:
     """Keys that the .emd and the accumulated statistics share."""
-    x, y = sources
+    x, y = job.x, job.y
     code = x.frame.crs.to_epsg() or 0
     cell = {
         "x": x.frame.res[0],
