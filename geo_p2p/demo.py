@@ -100,16 +100,7 @@ def run_demo(
     tell("scene", 0, 1)
     scene = write_scene(out / "scene", town=Town(config.seed), size=config.size)
     tell("scene", 1, 1)
-    chips = export_chips(
-        scene.aerial,
-        scene.map,
-        out / "chips",
-        tile_size=config.tile_size,
-        stride=config.stride,
-        buffer=config.tile_size // 2,
-        seed=config.seed,
-        progress=lambda done, total: tell("chips", done, total),
-    )
+    chips = _chips(out, scene, config, tell)
     data = prepare_data(chips, seed=config.seed)
     model = _train(data, config, tell)
     folder = model.save((out / "model").absolute())
@@ -151,6 +142,20 @@ def _room(out: Path, config: DemoConfig, overwrite: bool) -> Path:
     except OSError as error:
         raise GeoP2PError(f"{out}: cannot be written ({error.strerror or error})") from error
     return out
+
+
+def _chips(out: Path, scene: SceneFiles, config: DemoConfig, tell: Progress) -> Path:
+    """Cut chips, the parts half a chip from each other."""
+    return export_chips(
+        scene.aerial,
+        scene.map,
+        out / "chips",
+        tile_size=config.tile_size,
+        stride=config.stride,
+        buffer=config.tile_size // 2,
+        seed=config.seed,
+        progress=lambda done, total: tell("chips", done, total),
+    )
 
 
 def _train(data: DataBunch, config: DemoConfig, tell: Progress) -> Pix2Pix:
