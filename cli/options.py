@@ -12,117 +12,114 @@ The classes are for options of another name: ``--additional-bidx`` takes ``BandN
 """
 
 import re
+from abc import abstractmethod
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+T = TypeVar("T")
 
-class BandNumbers(click.ParamType[tuple[int, ...]]):
+
+class Parsed(click.ParamType[T]):
+    """A value written as text; a default is the value itself."""
+
+    @abstractmethod
+    def parse(self, text: str) -> T:
+        """Return the value, or fail; click adds the name of the option."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        """Return the value."""
+        return self.parse(value) if isinstance(value, str) else value
+
+
+class BandNumbers(Parsed[tuple[int, ...]]):
     """Band numbers from 1, ``1,2,3``: a tuple of int, in the order given."""
 
     name = "numbers"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Return the numbers, or fail with the option's name."""
-        if isinstance(value, tuple):
-            return value
-        words = value.split(",")
+    def parse(self, text: str) -> tuple[int, ...]:
+        """Return the numbers."""
+        words = text.split(",")
         if not all(re.fullmatch(r"\s*[1-9][0-9]*\s*", word) for word in words):
-            self.fail(f"{value!r} is not a list of band numbers from 1, such as 1,2,3", param, ctx)
+            self.fail(f"{text!r} is not a list of band numbers from 1, such as 1,2,3")
         return tuple(int(word) for word in words)
 
 
-class Numbers(click.ParamType[tuple[int, ...]]):
+class Numbers(Parsed[tuple[int, ...]]):
     """Whole numbers from 0, ``3,8-10``: a tuple of int, in the order given."""
 
     name = "numbers"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Return the numbers, or fail with the option's name."""
-        if isinstance(value, tuple):
-            return value
+    def parse(self, text: str) -> tuple[int, ...]:
+        """Return the numbers."""
         from geo_p2p.chips.quality import parse_numbers
         from geo_p2p.errors import ChipError
 
         try:
-            return parse_numbers(value)
+            return parse_numbers(text)
         except ChipError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(str(error))
 
 
-class Content(click.ParamType[float | dict[int, float]]):
+class Content(Parsed[float | dict[int, float]]):
     """A share, ``0.1``, or a share for each class, ``3:0.05,7:0.1``: a float, or a dict."""
 
     name = "share"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | dict[int, float]:
-        """Return the share or the shares by class, or fail with the option's name."""
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]
+    def parse(self, text: str) -> float | dict[int, float]:
+        """Return the share or the shares by class."""
         try:
-            if ":" not in value:
-                return float(value)
-            pairs = (word.split(":") for word in value.split(","))
+            if ":" not in text:
+                return float(text)
+            pairs = (word.split(":") for word in text.split(","))
             return {int(number): float(share) for number, share in pairs}
         except ValueError:
-            self.fail(f"{value!r} is neither a share, 0.1, nor shares by class, 3:0.05", param, ctx)
+            self.fail(f"{text!r} is neither a share, 0.1, nor shares by class, 3:0.05")
 
 
-class Sides(click.ParamType[int | tuple[int, int]]):
+class Sides(Parsed[int | tuple[int, int]]):
     """A side, ``256``, or width and height, ``256,128``: an int, or a tuple of two."""
 
     name = "px"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | tuple[int, int]:
-        """Return the number or the two, or fail with the option's name."""
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]
-        words = [word.strip() for word in value.split(",")]
+    def parse(self, text: str) -> int | tuple[int, int]:
+        """Return the number or the two."""
+        words = [word.strip() for word in text.split(",")]
         if len(words) > 2 or not all(re.fullmatch("[1-9][0-9]*", word) for word in words):
-            self.fail(f"{value!r} is neither a side, 256, nor x and y, 256,128", param, ctx)
+            self.fail(f"{text!r} is neither a side, 256, nor x and y, 256,128")
         return int(words[0]) if len(words) == 1 else (int(words[0]), int(words[1]))
 
 
-class Bounds(click.ParamType[tuple[float, float, float, float]]):
+class Bounds(Parsed[tuple[float, float, float, float]]):
     """``"left bottom right top"``, spaces or commas between: a tuple of four floats."""
 
     name = "l b r t"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float, float, float]:
-        """Return (left, bottom, right, top), or fail with the option's name."""
+    def parse(self, text: str) -> tuple[float, float, float, float]:
+        """Return (left, bottom, right, top)."""
         try:
-            left, bottom, right, top = map(float, re.split(r"[\s,]+", value.strip(" []")))
+            left, bottom, right, top = map(float, re.split(r"[\s,]+", text.strip(" []")))
         except ValueError:
-            self.fail(f'{value!r} is not four numbers, "left bottom right top"', param, ctx)
+            self.fail(f'{text!r} is not four numbers, "left bottom right top"')
         if not all(map(isfinite, (left, bottom, right, top))):
-            self.fail(f"{value!r} has a number that is not finite", param, ctx)
+            self.fail(f"{text!r} has a number that is not finite")
         if left >= right or bottom >= top:
-            self.fail(f"{value!r} is empty: left < right and bottom < top", param, ctx)
+            self.fail(f"{text!r} is empty: left < right and bottom < top")
         return left, bottom, right, top
 
 
-class Device(click.ParamType[str]):
+class Device(Parsed[str]):
     """The name of a device; whether it is there is for the library to say."""
 
     name = "device"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name, or fail with the option's name."""
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
-            self.fail(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps", param, ctx)
-        return str(value)
+    def parse(self, text: str) -> str:
+        """Return the name."""
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+            self.fail(f"{text!r} is none of auto, cpu, cuda, cuda:N, mps")
+        return text
 
 
 def creation_options(
