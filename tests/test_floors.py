@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     {"errors", "version"},
     {"grid"},
-    {"raster", "card", "metrics"},
+    {"raster", "card", "metrics", "processes"},
     {"chips", "networks", "losses", "scene", "report", "device"},
     {"data", "model_file", "predict", "scatter", "evaluate", "baselines"},
     {"translate"},
@@ -37,7 +37,10 @@ FLOORS = [
 
 # What is heavy or has one home, and the rooms that may use it.
 ONLY_IN = {
-    "torch": {"networks", "losses", "device", "data", "model_file", "pix2pix", "translate"},
+    "torch": {
+        *("processes", "networks", "losses", "device", "data", "model_file", "pix2pix"),
+        "translate",
+    },
     "fastai": {"data", "pix2pix"},
     "matplotlib": {"report"},
     "click": {"cli"},

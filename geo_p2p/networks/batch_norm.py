@@ -1,9 +1,9 @@
 """Batch norm over the batch of all processes, wherever several train one network."""
 
-from typing import Any
-
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
+
+from ..processes import count, summed
 
 __all__ = ["BatchNorm"]
 
@@ -18,15 +18,15 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (batch, channels, rows, cols); in training every process must come by."""
-        if not self.training or _processes() == 1:
+        if not self.training or count() == 1:
             return super().forward(x)
         x32 = x.float()
-        count = _sum(x32.new_full((1,), x32.numel() / x32.shape[1]))
+        pixels = summed(x32.new_full((1,), x32.numel() / x32.shape[1]))
         # Two sums, of values and then of squares about the mean: one would lose digits.
-        mean = _sum(x32.sum((0, 2, 3))) / count
+        mean = summed(x32.sum((0, 2, 3))) / pixels
         centred = x32 - mean[:, None, None]
-        var = _sum(centred.square().sum((0, 2, 3))) / count
-        self._track(mean.detach(), var.detach() * count / (count - 1))
+        var = summed(centred.square().sum((0, 2, 3))) / pixels
+        self._track(mean.detach(), var.detach() * pixels / (pixels - 1))
         scale = torch.rsqrt(var + self.eps) * self.weight
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
@@ -40,31 +40,3 @@ class BatchNorm(nn.BatchNorm2d):
         weight = self.momentum or 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, weight)
         self.running_var.lerp_(var, weight)
-
-
-class _Sum(torch.autograd.Function):
-    """The sum of a tensor over all processes; so is its gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        total = grads[0].clone()
-        distributed.all_reduce(total)
-        return total
-
-
-def _sum(tensor: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(tensor)
-    return total
-
-
-def _processes() -> int:
-    """How many processes train together."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return 1
-    return distributed.get_world_size()
