@@ -4,12 +4,13 @@ A group ends with its file of records, which is written last and at once: a grou
 done, and one that has none is cut again.
 """
 
+import functools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -22,18 +23,38 @@ from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.chips.stats import BandStats
 from geo_p2p.errors import AlignmentError
 from geo_p2p.grid import overlap_of
-from geo_p2p.raster import Frame, encode
+from geo_p2p.raster import Frame, encode_many
 
 __all__ = ["SIDES", "GroupResult", "cut_group", "read_chips", "read_group"]
 
 SIDES = ("images", "images2")
 """Folders of the chips of the input and of the additional raster."""
 
+AT_ONCE = 1 << 25
+"""Bytes of pixels that are encoded together."""
+
 VALID = "valid share"
 """Name of the filter that drops chips of which too little is valid."""
 
 Image = tuple[NDArray[Any], NDArray[np.bool_]]
 """Values (bands, rows, cols) and valid (rows, cols)."""
+
+
+class Cut(NamedTuple):
+    """A chip, what either raster holds of it, and where it comes from.
+
+    Parameters
+    ----------
+    chip : the pair.
+    images : the same, with what is valid of either side.
+    window : px of the scene's input raster, before the chip is turned.
+    angle : degrees it is turned by, counter-clockwise.
+    """
+
+    chip: Chip
+    images: tuple[Image, Image]
+    window: Window
+    angle: float
 
 
 @dataclass(frozen=True)
@@ -96,34 +117,58 @@ def cut_group(job: Job, group: Group) -> int:
 
 def _cut(job: Job, group: Group) -> GroupResult:
     """Read the chips of a group, and write those that no filter drops."""
-    scene = job.scenes[group.scene].name
     dropped: Counter[str] = Counter()
     records: list[ChipRecord] = []
     samples: tuple[list[NDArray[Any]], list[NDArray[Any]]] = ([], [])
-    for chip, images, window, angle in read_chips(job, group):
-        if verdict := fault_of(chip, job.config):
+    for batch in _batches(job, group, dropped):
+        _write(job, batch)
+        for cut in batch:
+            records.append(_record(job, group, cut))
+            for side, image in zip(samples, cut.images, strict=True):
+                side.append(_sampled(*image, job.sample))
+    return GroupResult(dropped, records, _stacked(samples))
+
+
+def _batches(job: Job, group: Group, dropped: Counter[str]) -> Iterator[list[Cut]]:
+    """Read the chips of a group by the handful; count those that filters drop."""
+    batch: list[Cut] = []
+    size = 0
+    for cut in read_chips(job, group):
+        if verdict := fault_of(cut.chip, job.config):
             dropped[verdict] += 1
             continue
-        _write(job, chip, images)
-        x, y = (BandStats.of(*image) for image in images)
-        census = _census(job, images[1])
-        share = float(chip.valid.mean())
-        records.append(ChipRecord(chip.name, scene, window, angle, share, x, y, census))
-        for side, image in zip(samples, images, strict=True):
-            side.append(_sampled(*image, job.sample))
-    return GroupResult(dropped, records, _stacked(samples))
+        batch.append(cut)
+        size += cut.chip.x.nbytes + cut.chip.y.nbytes
+        if size >= AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _record(job: Job, group: Group, cut: Cut) -> ChipRecord:
+    """What is known of a chip."""
+    x, y = (BandStats.of(*image) for image in cut.images)
+    scene, share = job.scenes[group.scene].name, share_of(cut.chip.valid)
+    census = _census(job, cut.images[1])
+    return ChipRecord(cut.chip.name, scene, cut.window, cut.angle, share, x, y, census)
 
 
 def fault_of(chip: Chip, config: ExportConfig) -> str:
     """Name of the filter that drops a chip; "" for none."""
-    share = float(chip.valid.mean())
+    share = share_of(chip.valid)
     if share < config.min_valid or not share:
         return VALID
     return config.content.judge(chip).by
 
 
-def read_chips(job: Job, group: Group) -> Iterator[tuple[Chip, tuple[Image, Image], Window, float]]:
-    """Read the chips of a group: the pair, what either side holds, its window and its angle."""
+def share_of(valid: NDArray[np.bool_]) -> float:
+    """The share of pixels that are valid, 0-1."""
+    return int(np.count_nonzero(valid)) / valid.size
+
+
+def read_chips(job: Job, group: Group) -> Iterator[Cut]:
+    """Read the chips of a group; those that are not turned are views of what is read at once."""
     scene, tiles = job.scenes[group.scene], list(job.tiles_of(group))
     whole = hull_of(tiles)
     both = scene.x.read(whole), scene.y.read(whole)
@@ -142,19 +187,15 @@ def read_chips(job: Job, group: Group) -> Iterator[tuple[Chip, tuple[Image, Imag
                 valid = padded[0][1] & padded[1][1]
                 height, width = valid.shape
                 place = Frame(height, width, frame.transform, frame.crs)
-                yield (
-                    Chip(padded[0][0], padded[1][0], valid, place, name),
-                    padded,
-                    tile.window,
-                    angle,
-                )
+                chip = Chip(padded[0][0], padded[1][0], valid, place, name)
+                yield Cut(chip, padded, tile.window, angle)
 
 
 def _part(image: Image, whole: Window, tile: Tile) -> Image:
     """Cut a tile out of what was read for its group."""
     values, valid = image
     at = overlap_of(whole, tile.window)
-    return np.ascontiguousarray(values[:, *at]), valid[at]
+    return values[:, *at], valid[at]
 
 
 def _turned(scene: Scene, frame: Frame) -> tuple[Image, Image] | None:
@@ -177,12 +218,14 @@ def _padded(image: Image, job: Job) -> Image:
     return np.pad(values, ((0, 0), (0, rows), (0, cols))), np.pad(valid, ((0, rows), (0, cols)))
 
 
-def _write(job: Job, chip: Chip, images: tuple[Image, Image]) -> None:
-    """Write both images of a pair with what belongs beside them."""
-    for side, (values, valid) in zip(SIDES, images, strict=True):
+def _write(job: Job, batch: Sequence[Cut]) -> None:
+    """Write both images of some pairs with what belongs beside them."""
+    for number, side in enumerate(SIDES):
         folder = job.folder / "chips" / side
-        for suffix, content in encode(job.config.image_format, values, valid, chip.frame).items():
-            (folder / f"{chip.name}{suffix}").write_bytes(content)
+        images = [(*cut.images[number], cut.chip.frame) for cut in batch]
+        for cut, files in zip(batch, encode_many(job.config.image_format, images), strict=True):
+            for suffix, content in files.items():
+                (folder / f"{cut.chip.name}{suffix}").write_bytes(content)
 
 
 def _census(job: Job, image: Image) -> dict[int, int]:
@@ -199,10 +242,17 @@ def _census(job: Job, image: Image) -> dict[int, int]:
 
 def _sampled(values: NDArray[Any], valid: NDArray[np.bool_], count: int) -> NDArray[Any]:
     """Take ``count`` of the valid pixels, spread evenly: (bands, count)."""
-    places = np.flatnonzero(valid)
-    chosen = places[np.linspace(0, len(places) - 1, count).astype(int)]
-    picked: NDArray[Any] = values.reshape(len(values), -1)[:, chosen]
-    return picked
+    flat: NDArray[Any] = values.reshape(len(values), -1)
+    places = np.flatnonzero(valid) if share_of(valid) < 1 else None
+    if places is None:
+        return flat.take(_spread(valid.size, count), 1)
+    return flat.take(places[_spread(len(places), count)], 1)
+
+
+@functools.lru_cache(8)
+def _spread(length: int, count: int) -> NDArray[np.intp]:
+    """Some of the indices of a sequence, from its first to its last."""
+    return np.linspace(0, length - 1, count).astype(np.intp)
 
 
 def _stacked(

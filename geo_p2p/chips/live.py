@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,8 @@ def _read(job: Job) -> tuple[list[tuple[Chip, Placed]], Counter[str]]:
         for chip, _, window, angle in read_chips(job, group):
             if verdict := fault_of(chip, job.config):
                 dropped[verdict] += 1
-            else:
-                found.append((chip, Placed(job.scenes[group.scene].name, window, angle)))
+                continue
+            # Copies, because a view would keep all that was read at once.
+            own = replace(chip, x=chip.x.copy(), y=chip.y.copy())
+            found.append((own, Placed(job.scenes[group.scene].name, window, angle)))
     return sorted(found, key=lambda pair: pair[0].name), dropped

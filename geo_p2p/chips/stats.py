@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 
 __all__ = ["BandStats"]
 
+WIDE = {"uint8": np.uint32, "int8": np.int32, "uint16": np.uint64, "int16": np.int64}
+"""Types that hold the sum of the squares of as many values as a piece has."""
+
+PIECE = 1 << 16
+"""Values that are summed up at once."""
+
 
 @dataclass(frozen=True)
 class BandStats:
@@ -38,11 +44,12 @@ class BandStats:
 
         At least one pixel must be valid.
         """
-        whole = bool(valid.all())
+        count = int(np.count_nonzero(valid))
+        whole = count == valid.size
         # Band by band: reductions along an axis of the array as it comes are ten times slower.
         states = [_state(band.ravel() if whole else band[valid]) for band in values]
         low, high, mean, m2 = np.array(states).T
-        return cls(int(valid.sum()), low, high, mean, m2)
+        return cls(count, low, high, mean, m2)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON, which gives floats back to the last bit."""
@@ -90,7 +97,21 @@ class BandStats:
 
 def _state(pixels: NDArray[Any]) -> tuple[float, float, float, float]:
     """Lowest, highest and mean value of one band, and its sum of squared deviations."""
+    if pixels.dtype.name in WIDE:
+        return _exact_state(pixels)
     values = pixels.astype(np.float64)
     mean = values.mean()
     off = values - mean
     return float(values.min()), float(values.max()), float(mean), float((off * off).sum())
+
+
+def _exact_state(pixels: NDArray[Any]) -> tuple[float, float, float, float]:
+    """The same of small whole numbers, in whole numbers: exact, and quicker."""
+    wide = pixels.astype(WIDE[pixels.dtype.name])
+    count, total, squares = len(wide), 0, 0
+    for start in range(0, count, PIECE):
+        piece = wide[start : start + PIECE]
+        total += int(np.add.reduce(piece, dtype=piece.dtype))
+        squares += int(np.einsum("i,i", piece, piece))
+    m2 = (count * squares - total * total) / count
+    return float(pixels.min()), float(pixels.max()), total / count, m2

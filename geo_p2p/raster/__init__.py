@@ -8,7 +8,7 @@ raster as bytes; `write_mosaic` turns block files into one Cloud Optimized GeoTI
 
 from .bands import Bands, common_nodata, read_bands
 from .crs import transform_points
-from .encoding import FORMATS, encode, require_encodable
+from .encoding import FORMATS, encode, encode_many, require_encodable
 from .files import partial_path, refuse_to_clobber
 from .find import find_rasters
 from .frame import PIXELS, Frame
@@ -33,6 +33,7 @@ __all__ = [
     "check_options",
     "common_nodata",
     "encode",
+    "encode_many",
     "find_rasters",
     "partial_path",
     "reach",

@@ -1,24 +1,21 @@
 """Small rasters as the bytes of a file: in memory, so that a full disk is heard of at once."""
 
-import zlib
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.io import MemoryFile
 
 from ..errors import RasterError
 from .bands import Bands
-from .files import quietly
 from .frame import Frame
+from .tiff import Image, encode_tiffs
+from .written import written
 
-__all__ = ["FORMATS", "Format", "encode", "require_encodable"]
+__all__ = ["FORMATS", "Format", "encode", "encode_many", "require_encodable"]
 
 
 @dataclass(frozen=True)
@@ -39,17 +36,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 )
 """Formats by the names that ArcGIS gives them."""
 
-SIDE = 128
-"""Side of the tiles inside a GeoTIFF, px, as ArcGIS Pro writes them; with LZW, no predictor."""
-
-PROBE, WORTH = 8192, 0.7
-"""Bytes that are tried, and how small they must become; LZW is not quite as good as what tries."""
-
 PICTURE_OPTIONS: Mapping[str, Mapping[str, Any]] = {"PNG": {}, "JPEG": {"quality": 95}}
 """GDAL's creation options: a lower quality leaves blocks that a network would learn."""
-
-SETTINGS = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_PAM_ENABLED": False}
-"""GDAL's configuration while it writes."""
 
 PICTURE = (1, 3)
 """Numbers of bands a PNG or JPEG may have: a second or fourth one would be taken for alpha."""
@@ -111,13 +99,39 @@ def encode(
     dict
         Contents by suffix: the image first.
     """
+    return next(encode_many(name, [(values, valid, frame)]))
+
+
+def encode_many(name: str, images: Sequence[Image]) -> Iterator[dict[str, bytes]]:
+    """Return the files of each of many small rasters, in their order: what `encode` gives of each.
+
+    Parameters
+    ----------
+    name : key of `FORMATS`.
+    images : values, valid and frame of each. GeoTIFFs of one kind take a fraction of the time that
+        they take one by one, the more so where they overlap and are views of one array.
+    """
     kind = FORMATS[name]
-    files = {kind.suffix: _image(kind, values, valid, frame), kind.world: world_file(frame)}
-    if kind.driver != "GTiff":
-        wkt = escape(frame.crs.to_wkt())
-        files[f"{kind.suffix}.aux.xml"] = f"<PAMDataset><SRS>{wkt}</SRS></PAMDataset>\n".encode()
-        if not valid.all():
-            files[f"{kind.suffix}.msk"] = _mask(valid, len(values), frame)
+    if kind.driver == "GTiff":
+        for (*_, frame), data in zip(images, encode_tiffs(images), strict=True):
+            yield {kind.suffix: data, kind.world: world_file(frame)}
+    else:
+        for image in images:
+            yield _picture(kind, *image)
+
+
+def _picture(
+    kind: Format, values: NDArray[Any], valid: NDArray[np.bool_], frame: Frame
+) -> dict[str, bytes]:
+    """Return the files of a PNG or JPEG."""
+    wkt = escape(frame.crs.to_wkt())
+    files = {
+        kind.suffix: written(kind.driver, values, frame, **PICTURE_OPTIONS[kind.driver]),
+        kind.world: world_file(frame),
+        f"{kind.suffix}.aux.xml": f"<PAMDataset><SRS>{wkt}</SRS></PAMDataset>\n".encode(),
+    }
+    if not valid.all():
+        files[f"{kind.suffix}.msk"] = _mask(valid, len(values), frame)
     return files
 
 
@@ -128,63 +142,8 @@ def world_file(frame: Frame) -> bytes:
     return "".join(f"{value:.10f}\n" for value in (t.a, t.d, t.b, t.e, x, y)).encode("ascii")
 
 
-def _image(kind: Format, values: NDArray[Any], valid: NDArray[np.bool_], frame: Frame) -> bytes:
-    if kind.driver == "GTiff":
-        return _written(kind.driver, values, frame, None if valid.all() else valid, **_tiff(values))
-    return _written(kind.driver, values, frame, **PICTURE_OPTIONS[kind.driver])
-
-
-def _tiff(values: NDArray[Any]) -> dict[str, Any]:
-    """Creation options as ArcGIS Pro has them; tiles are multiples of 16 px."""
-    side = min(SIDE, -(-max(values.shape[1:]) // 16) * 16)
-    return {
-        "tiled": True,
-        "blockxsize": side,
-        "blockysize": side,
-        "compress": "lzw" if _shrinks(values) else "none",
-        "interleave": "pixel",
-        "photometric": "rgb" if values.dtype == np.uint8 and len(values) == 3 else "minisblack",
-    }
-
-
-def _shrinks(values: NDArray[Any]) -> bool:
-    """Whether compression pays, judged by a few rows of the middle."""
-    rows = max(1, PROBE // (values[:, :1].nbytes or 1))
-    top = max(0, (values.shape[1] - rows) // 2)
-    sample = np.ascontiguousarray(values[:, top : top + rows]).tobytes()
-    return len(zlib.compress(sample, 1)) < WORTH * len(sample)
-
-
 def _mask(valid: NDArray[np.bool_], bands: int, frame: Frame) -> bytes:
     """Return GDAL's mask file of a picture: one band for all of them."""
     shared = {f"INTERNAL_MASK_FLAGS_{band}": "2" for band in range(1, bands + 1)}
     image = np.where(valid, np.uint8(255), np.uint8(0))[None]
-    return _written("GTiff", image, frame, tags=shared, compress="deflate")
-
-
-def _written(
-    driver: str,
-    values: NDArray[Any],
-    frame: Frame,
-    valid: NDArray[np.bool_] | None = None,
-    *,
-    tags: Mapping[str, str] | None = None,
-    **options: Any,
-) -> bytes:
-    """Return the bytes of a file in one of GDAL's formats."""
-    count, height, width = values.shape
-    place = {"crs": frame.crs, "transform": frame.transform}
-    shape = {"count": count, "height": height, "width": width, "dtype": values.dtype}
-    # Without PAM, the drivers of pictures forget the place instead of writing files for it. A plain
-    # GeoTIFF needs no setting, and to make some takes a tenth of its time.
-    plain = driver == "GTiff" and valid is None
-    with MemoryFile() as memory, nullcontext() if plain else rasterio.Env(**SETTINGS):
-        with quietly():
-            opened = memory.open(driver=driver, **shape, **place, **options)
-        with opened as dataset:
-            dataset.write(values)
-            if valid is not None:
-                dataset.write_mask(valid)
-            if tags:
-                dataset.update_tags(**tags)
-        return memory.read()  # type: ignore[no-any-return]
+    return written("GTiff", image, frame, tags=shared, compress="deflate")
