@@ -16,7 +16,7 @@ from geo_p2p.chips.chip import Source
 from geo_p2p.chips.cut import SIDES
 from geo_p2p.chips.esri import EsriFiles
 from geo_p2p.chips.interim import PLAN
-from geo_p2p.chips.outline import outline
+from geo_p2p.chips.outline import outlines
 from geo_p2p.chips.own import GEOJSON, SPLIT_GEOJSON
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.reader import ChipFolder
@@ -181,7 +181,7 @@ class Former:
         """
         names, tree = self._ground
         tables = split.folds or (split.parts,)
-        news, olds = tree.query([outline(_shrunk(frame)) for frame in frames], "intersects")
+        news, olds = tree.query(outlines([_shrunk(frame) for frame in frames]), "intersects")
         clash = {
             new
             for new, old in zip(news.tolist(), olds.tolist(), strict=True)

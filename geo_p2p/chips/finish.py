@@ -18,7 +18,7 @@ from geo_p2p.chips.own import write_own_files
 from geo_p2p.chips.parting import part_chips, thin_out
 from geo_p2p.chips.plan import Job
 from geo_p2p.chips.split import Split
-from geo_p2p.chips.stats import BandStats
+from geo_p2p.chips.stats import BandStats, percentiles_of
 from geo_p2p.errors import ChipError
 
 __all__ = ["finish", "require_chips"]
@@ -139,10 +139,10 @@ def _statistics(
     for name, side, sample in (("input", "x", samples[0]), ("additional", "y", samples[1])):
         total = _total(trained, side)
         pooled = np.moveaxis(sample[train], 1, 0).reshape(sample.shape[1], -1)
-        ends = np.percentile(pooled, PERCENTILES, axis=1).T
+        ends = [percentiles_of(band, PERCENTILES).tolist() for band in pooled]
         described[name] = [
             {**band, "percentiles": dict(zip(map(str, PERCENTILES), its, strict=True))}
-            for band, its in zip(total.described(), ends.tolist(), strict=True)
+            for band, its in zip(total.described(), ends, strict=True)
         ]
     if job.y.info.categorical:
         census: Counter[int] = Counter()

@@ -17,7 +17,7 @@ from geo_p2p.chips.chip import ChipRecord
 from geo_p2p.errors import AlignmentError
 from geo_p2p.raster import Frame, transform_points
 
-__all__ = ["Area", "area_collection", "feature_collection", "outline", "qgis_style"]
+__all__ = ["Area", "area_collection", "feature_collection", "outline", "outlines", "qgis_style"]
 
 SPACING = 64
 """Px between points along an outline, so that it stays true where its CRS bends."""
@@ -52,12 +52,14 @@ def feature_collection(
     parts : "train" or "val", by name.
     frames : lattice of each scene.
     """
+    shapes = outlines([record.place.frame(frames[record.scene]) for record in records])
     return {
         "type": "FeatureCollection",
         "features": [
             {
                 "type": "Feature",
-                "geometry": _geometry(record.place.frame(frames[record.scene])),
+                # Null, as GeoJSON has it, for what lies nowhere.
+                "geometry": None if shape.is_empty else json.loads(shapely.to_geojson(shape)),
                 "properties": {
                     "name": record.name,
                     "scene": record.scene,
@@ -66,7 +68,7 @@ def feature_collection(
                     "angle": record.angle,
                 },
             }
-            for record in records
+            for record, shape in zip(records, shapes, strict=True)
         ],
     }
 
@@ -136,13 +138,6 @@ def _fill(symbol: ElementTree.Element, color: tuple[int, int, int]) -> None:
         ElementTree.SubElement(options, "Option", name=name, value=value, type="QString")
 
 
-def _geometry(frame: Frame) -> dict[str, Any] | None:
-    """Outline of a frame for JSON; null, as GeoJSON has it, for what lies nowhere."""
-    shape = outline(frame)
-    found: dict[str, Any] = json.loads(shapely.to_geojson(shape))
-    return None if shape.is_empty else found
-
-
 def outline(frame: Frame) -> shapely.Geometry:
     """Outline of a frame in longitude and latitude on WGS 84, degrees; empty in pixel space.
 
@@ -153,6 +148,44 @@ def outline(frame: Frame) -> shapely.Geometry:
     RFC 7946, "The GeoJSON Format", sections 3.1.6 and 3.1.9
     """
     return _finished(_ring_on_the_globe(frame.polygon.exterior, frame))
+
+
+def outlines(frames: Sequence[Frame]) -> list[shapely.Geometry]:
+    """Outlines of many frames, as `outline` gives them, in a fraction of its time."""
+    found: list[shapely.Geometry] = [None] * len(frames)
+    alike: dict[str, list[int]] = {}
+    for number, frame in enumerate(frames):
+        alike.setdefault(frame.crs.wkt, []).append(number)
+    for numbers in alike.values():
+        shapes = _plain_outlines([frames[number] for number in numbers])
+        for number, shape in zip(numbers, shapes, strict=True):
+            found[number] = outline(frames[number]) if shape is None else shape
+    return found
+
+
+def _plain_outlines(frames: Sequence[Frame]) -> list[shapely.Geometry | None]:
+    """Outlines of frames of one CRS; None for those that meet the edge of the map, or none."""
+    rings = shapely.polygons(np.stack([frame.corners for frame in frames]))
+    spacing = [max(frame.res) * SPACING for frame in frames]
+    borders, owners = shapely.get_coordinates(shapely.segmentize(rings, spacing), return_index=True)
+    try:
+        points = transform_points(frames[0].crs, CRS.from_epsg(4326), *borders.T).T
+    except AlignmentError:
+        return [None] * len(frames)
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    low, high = (end.reduceat(points, starts) for end in (np.minimum, np.maximum))
+    # Not a number for points beyond the globe, and so never plain.
+    plain = ((low > (-180, -90)) & (high < (180, 90))).all(1) & (high - low < 180).all(1)
+    here = np.repeat(plain, np.diff(starts, append=len(points)))
+    numbers = np.flatnonzero(plain)
+    kept = shapely.linearrings(
+        _rounded(points[here]), indices=np.searchsorted(numbers, owners[here])
+    )
+    shapes = shapely.orient_polygons(shapely.polygons(kept))
+    found: list[shapely.Geometry | None] = [None] * len(frames)
+    for number, shape, sound in zip(numbers, shapes, shapely.is_valid(shapes), strict=True):
+        found[number] = shape if sound else None
+    return found
 
 
 def _on_the_globe(area: Area) -> shapely.Geometry:

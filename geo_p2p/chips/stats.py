@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BandStats"]
+__all__ = ["BandStats", "percentiles_of"]
 
 WIDE = {"uint8": np.uint32, "int8": np.int32, "uint16": np.uint64, "int16": np.int64}
 """Types that hold the sum of the squares of as many values as a piece has."""
@@ -93,6 +93,23 @@ class BandStats:
     def sd(self) -> NDArray[np.float64]:
         """Standard deviation of each band, raster units; 0 for fewer than two pixels."""
         return np.sqrt(self.m2 / max(1, self.count - 1))
+
+
+def percentiles_of(values: NDArray[Any], percents: Sequence[float]) -> NDArray[np.float64]:
+    """Percentiles of some values, as `numpy.percentile` gives them.
+
+    Parameters
+    ----------
+    values : (n,) of any real type; whole numbers of 8 and 16 bits are counted, not sorted.
+    percents : 0-100.
+    """
+    if values.dtype not in (np.uint8, np.uint16):
+        return np.asarray(np.percentile(values, percents))
+    reach = np.cumsum(np.bincount(values))  # values up to each number
+    places = np.asarray(percents) / 100 * (len(values) - 1)
+    below = np.floor(places)
+    low, high = (np.searchsorted(reach, at, "right") for at in (below, np.ceil(places)))
+    return low + (high - low) * (places - below)
 
 
 def _state(pixels: NDArray[Any]) -> tuple[float, float, float, float]:
