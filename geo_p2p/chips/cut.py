@@ -232,7 +232,8 @@ def _census(job: Job, image: Image) -> dict[int, int]:
     """Count the valid pixels of each class of a target that holds classes."""
     if not job.y.info.categorical:
         return {}
-    values = image[0][0][image[1]]
+    (values, *_), valid = image
+    values = values.ravel() if share_of(valid) == 1 else values[valid]
     if values.dtype in (np.uint8, np.uint16):  # ten times as fast as sorting them
         counts = np.bincount(values)
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from geo_p2p.chips.plan import Job
 from geo_p2p.chips.registration import measure_registration
 from geo_p2p.chips.scenes import Rasters, pixel_scenes, scenes
 from geo_p2p.chips.settings import ExportConfig
-from geo_p2p.chips.workers import cut_groups
+from geo_p2p.chips.workers import Crew, crew_of
 from geo_p2p.errors import AlignmentError, ChipError
 from geo_p2p.raster import Frame, RasterSource, require_encodable
 
@@ -65,7 +66,7 @@ def export_chips(
     append : whether to go on behind the last chip of the chip folder of that name, which takes the
         chips of both, and is as it was if anything fails. New chips on the ground of a chip of
         another part are left out, so that no pixel comes to lie in two parts.
-    workers : processes to cut with.
+    workers : processes to cut with, of which this is one.
     scheduler : address of a Dask scheduler to cut on instead.
     progress : called with (tiles done, tiles in all).
     **settings : fields of `ExportConfig`.
@@ -95,14 +96,15 @@ def export_chips(
         shutil.rmtree(job.folder, ignore_errors=True)
         log.info("%s: holds these chips already, appended before an interruption", folder)
         return folder
-    job = registered(job)
-    with parts_of(job, folder):
-        _cut(job, workers, scheduler, progress or (lambda done, total: None))
-        told, made = str(finish(job, former)), job.folder / "chips"
-        if former is not None:
-            told = join(former, made, job.folder / JOINED, job.folder / PLAN)
-            made = job.folder / JOINED
-        swap(made, folder)
+    with crew_of(job, workers, scheduler) as crew:  # whose processes start in the meantime
+        job = registered(job)
+        with parts_of(job, folder):
+            _cut(job, crew, progress or (lambda done, total: None))
+            told, made = str(finish(job, former)), job.folder / "chips"
+            if former is not None:
+                told = join(former, made, job.folder / JOINED, job.folder / PLAN)
+                made = job.folder / JOINED
+            swap(made, folder)
     log.info("%s: %s", folder, told)
     return folder
 
@@ -234,11 +236,12 @@ def _make_room(folder: Path, overwrite: bool) -> None:
         raise ChipError(f"{folder}: holds {foreign[0]} beside the chips; move it elsewhere first")
 
 
-def _cut(job: Job, workers: int, scheduler: str | None, tell: Progress) -> None:
+def _cut(job: Job, crew: Crew, tell: Progress) -> None:
     """Cut the groups that are not cut yet."""
     todo = [group for group in job.groups if not group_file(job.folder, group).exists()]
     done, total = job.tiles - sum(group.count for group in todo), job.tiles
     tell(done, total)
-    for tiles in cut_groups(job, todo, workers, scheduler):
-        done += tiles
-        tell(done, total)
+    with closing(crew(todo)) as cutting:  # nobody may go on where this does not
+        for tiles in cutting:
+            done += tiles
+            tell(done, total)

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
@@ -66,9 +64,10 @@ def holds_shapes(path: str | Path) -> bool:
     if suffix in (".json", ".geojson"):
         with file.open(encoding="utf-8", errors="replace") as text:
             return STAC not in text.read(LEADING)
+    ogr = _ogr()
     try:
-        return len(pyogrio.list_layers(file)) > 0
-    except (DataSourceError, ValueError):  # a GeoPackage of rasters
+        return len(ogr.list_layers(file)) > 0
+    except (ogr.errors.DataSourceError, ValueError):  # a GeoPackage of rasters
         return False
 
 
@@ -89,7 +88,7 @@ def read_shapes(
     ChipError
         If the file or layer is missing, unreadable, or has no CRS.
     """
-    info = _ask(path, layer, pyogrio.read_info)
+    info = _ask(path, layer, _ogr().read_info)
     try:
         crs = CRS.from_user_input(info["crs"])
     except CRSError as error:
@@ -101,7 +100,7 @@ def read_shapes(
     except (AlignmentError, ChipError) as error:
         raise type(error)(f"{path}: {error}") from error
     asked = {"columns": [], "return_fids": True, "bbox": box, "force_2d": True}
-    _, numbers, wkb, _ = _ask(path, layer, pyogrio.raw.read, **asked)
+    _, numbers, wkb, _ = _ask(path, layer, _ogr().raw.read, **asked)
     # A spatial index hands out features in an order of its own.
     order = np.argsort(numbers, kind="stable")
     shapes = shapely.from_wkb(wkb[order])
@@ -128,29 +127,38 @@ def read_column(path: str | Path, column: str, layer: Layer = None) -> dict[int,
     ChipError
         If there is no such file, layer or column.
     """
-    columns = list(_ask(path, layer, pyogrio.read_info)["fields"])
+    columns = list(_ask(path, layer, _ogr().read_info)["fields"])
     if column not in columns:
         raise ChipError(
             f"{path}: has no attribute {column!r}; choose one of {', '.join(columns) or 'none'}"
         )
     asked = {"columns": [column], "return_fids": True, "read_geometry": False}
-    _, numbers, _, (values,) = _ask(path, layer, pyogrio.raw.read, **asked)
+    _, numbers, _, (values,) = _ask(path, layer, _ogr().raw.read, **asked)
     return dict(zip(numbers.tolist(), values.tolist(), strict=True))
+
+
+def _ogr() -> Any:
+    """Return pyogrio: imported late, for it brings pandas, and processes that cut would wait."""
+    import pyogrio
+    import pyogrio.errors
+
+    return pyogrio
 
 
 def _ask(path: str | Path, layer: Layer, how: Any, **asked: Any) -> Any:
     """Call pyogrio, and refuse what it cannot do by name."""
     if not Path(path).exists():
         raise ChipError(f"{path}: no such file; give a vector file")
+    ogr = _ogr()
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        layers = [str(name) for name, _ in ogr.list_layers(path)]
         name = 0 if layer is None else layer
         if isinstance(name, str) and name not in layers and name.isdecimal():
             name = int(name)
         if layers and (name not in layers if isinstance(name, str) else name >= len(layers)):
             raise ChipError(f"{path}: has no layer {layer!r}; it has {', '.join(layers)}")
         return how(path, layer=name, **asked)
-    except (DataSourceError, DataLayerError, ValueError) as error:
+    except (ogr.errors.DataSourceError, ogr.errors.DataLayerError, ValueError) as error:
         words = " ".join(str(error).split())
         raise ChipError(f"{path}: not a vector file that can be read ({words})") from error
 

@@ -1,36 +1,44 @@
 """Who cuts which group: this process, several on this machine, or a Dask cluster."""
 
+import functools
 import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 
 from geo_p2p.chips.cut import cut_group
 from geo_p2p.chips.plan import Group, Job
 from geo_p2p.errors import ChipError
 
-__all__ = ["cut_groups"]
+__all__ = ["Crew", "crew_of"]
+
+Crew = Callable[[Sequence[Group]], Generator[int, None, None]]
+"""Cuts groups, and yields the tiles of each that is done."""
 
 PATIENCE = "10s"
 """How long a scheduler has to answer."""
 
 
-def cut_groups(
-    job: Job, groups: Sequence[Group], workers: int = 1, scheduler: str | None = None
-) -> Iterator[int]:
-    """Cut groups, each on its own: whoever does it, the bytes are the same.
+@contextmanager
+def crew_of(job: Job, workers: int = 1, scheduler: str | None = None) -> Iterator[Crew]:
+    """Call together who cuts groups, each on its own: whoever does it, the bytes are the same.
+
+    Processes that are to help start at once, and are ready when they are needed.
 
     Parameters
     ----------
     job : what to cut, and how.
-    groups : those still to be cut.
-    workers : processes on this machine; 1 is this one.
+    workers : processes on this machine, of which this is one.
     scheduler : address of a Dask scheduler; its workers must see the same files and folder.
 
     Yields
     ------
-    Tiles of a group that is done.
+    What cuts the groups that it is given, and yields the tiles of each that is done.
 
     Raises
     ------
@@ -41,13 +49,20 @@ def cut_groups(
     OSError
         If the chips cannot be written.
     """
+    helpers = min(workers, len(job.groups)) - 1
     if scheduler is not None:
-        yield from _on_cluster(job, groups, scheduler)
-    elif workers > 1 and len(groups) > 1:
-        yield from _in_processes(job, groups, workers)
+        yield functools.partial(_on_cluster, job, scheduler)
+    elif helpers > 0:
+        with _helping(job, helpers) as pool:
+            yield functools.partial(_in_processes, job, pool, helpers)
     else:
-        for group in groups:
-            yield cut_group(job, group)
+        yield functools.partial(_here, job)
+
+
+def _here(job: Job, groups: Sequence[Group]) -> Generator[int, None, None]:
+    """Cut groups in this process."""
+    for group in groups:
+        yield cut_group(job, group)
 
 
 _received: list[Job] = []
@@ -62,16 +77,17 @@ def _cut(group: Group) -> int:
     return cut_group(_received[0], group)
 
 
-def _in_processes(job: Job, groups: Sequence[Group], workers: int) -> Iterator[int]:
-    """Cut groups in processes of their own, started afresh: GDAL does not survive a fork."""
+@contextmanager
+def _helping(job: Job, helpers: int) -> Iterator[ProcessPoolExecutor]:
+    """Start processes of their own, afresh: GDAL does not survive a fork."""
     bare = replace(job)  # without what it has worked out for itself
     with ProcessPoolExecutor(
-        min(workers, len(groups)), multiprocessing.get_context("spawn"), _receive, (bare,)
+        helpers, multiprocessing.get_context("spawn"), _receive, (bare,)
     ) as pool:
-        futures = [pool.submit(_cut, group) for group in groups]
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            for _ in range(helpers):  # each of which starts one, and has it import all it needs
+                pool.submit(os.getpid)
+            yield pool
         except BrokenProcessPool as error:
             raise ChipError(
                 "a worker process died: of too little memory, or because the script that started "
@@ -82,7 +98,50 @@ def _in_processes(job: Job, groups: Sequence[Group], workers: int) -> Iterator[i
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _on_cluster(job: Job, groups: Sequence[Group], scheduler: str) -> Iterator[int]:
+def _in_processes(
+    job: Job, pool: ProcessPoolExecutor, helpers: int, groups: Sequence[Group]
+) -> Generator[int, None, None]:
+    """Cut groups here and in the pool: who is done with one takes the next, the largest first."""
+    todo = deque(sorted(groups, key=lambda group: -group.count))
+    done: SimpleQueue[int] = SimpleQueue()
+
+    def keep_busy() -> None:
+        """Let one helper cut what nobody else has begun."""
+        try:
+            for group in _taken(todo):
+                done.put(pool.submit(_cut, group).result())
+        except BaseException:
+            todo.clear()  # so that all others end
+            raise
+
+    with ThreadPoolExecutor(helpers) as threads:
+        waiting = [threads.submit(keep_busy) for _ in range(helpers)]
+        try:
+            for group in _taken(todo):
+                yield cut_group(job, group)
+                yield from _gathered(done)
+        finally:
+            todo.clear()
+        for thread in waiting:
+            thread.result()
+            yield from _gathered(done)
+
+
+def _taken(todo: deque[Group]) -> Iterator[Group]:
+    """Take groups until there is none; several threads may."""
+    with suppress(IndexError):
+        while True:
+            yield todo.popleft()
+
+
+def _gathered(done: "SimpleQueue[int]") -> Iterator[int]:
+    """What has been put into a queue so far."""
+    with suppress(Empty):
+        while True:
+            yield done.get_nowait()
+
+
+def _on_cluster(job: Job, scheduler: str, groups: Sequence[Group]) -> Generator[int, None, None]:
     """Cut groups on a Dask cluster."""
     try:
         import distributed

@@ -34,7 +34,7 @@ Key = tuple[Any, ...]
 SIDE = 128
 """Side of the tiles inside a GeoTIFF, px, as ArcGIS Pro writes them; with LZW, no predictor."""
 
-PROBE, WORTH = 8192, 0.7
+PROBE, WORTH = 4096, 0.7
 """Bytes that are tried, and how small they must become; LZW is not quite as good as what tries."""
 
 LARGE = 1 << 26
