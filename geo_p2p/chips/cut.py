@@ -7,7 +7,7 @@ done, and one that has none is cut again.
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -148,9 +148,9 @@ def _batches(job: Job, group: Group, dropped: Counter[str]) -> Iterator[list[Cut
 
 def _record(job: Job, group: Group, cut: Cut) -> ChipRecord:
     """What is known of a chip."""
-    x, y = (BandStats.of(*image) for image in cut.images)
     scene, share = job.scenes[group.scene].name, share_of(cut.chip.valid)
     census = _census(job, cut.images[1])
+    x, y = BandStats.of(*cut.images[0]), _counted(census, cut.images[1])
     return ChipRecord(cut.chip.name, scene, cut.window, cut.angle, share, x, y, census)
 
 
@@ -239,6 +239,11 @@ def _census(job: Job, image: Image) -> dict[int, int]:
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     found, counts = np.unique(values, return_counts=True)
     return dict(zip(map(int, found), counts.tolist(), strict=True))
+
+
+def _counted(census: Mapping[int, int], image: Image) -> BandStats:
+    """Statistics of a target; where its one band is counted already, by its classes."""
+    return BandStats.of_census(census) if census and len(image[0]) == 1 else BandStats.of(*image)
 
 
 def _sampled(values: NDArray[Any], valid: NDArray[np.bool_], count: int) -> NDArray[Any]:

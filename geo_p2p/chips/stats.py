@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 __all__ = ["BandStats", "percentiles_of"]
 
-WIDE = {"uint8": np.uint32, "int8": np.int32, "uint16": np.uint64, "int16": np.int64}
+WIDE = {
+    np.dtype(small): np.dtype(wide)
+    for small, wide in (("u1", "u4"), ("i1", "i4"), ("u2", "u8"), ("i2", "i8"))
+}
 """Types that hold the sum of the squares of as many values as a piece has."""
 
 PIECE = 1 << 16
@@ -50,6 +53,18 @@ class BandStats:
         states = [_state(band.ravel() if whole else band[valid]) for band in values]
         low, high, mean, m2 = np.array(states).T
         return cls(count, low, high, mean, m2)
+
+    @classmethod
+    def of_census(cls, census: Mapping[int, int]) -> "BandStats":
+        """Return the state of one band of whole numbers, of which so many pixels have each value.
+
+        There must be at least one.
+        """
+        count = sum(census.values())
+        total = sum(value * times for value, times in census.items())
+        squares = sum(value * value * times for value, times in census.items())
+        state = min(census), max(census), *_moments(count, total, squares)
+        return cls(count, *(np.array([number], np.float64) for number in state))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON, which gives floats back to the last bit."""
@@ -114,7 +129,7 @@ def percentiles_of(values: NDArray[Any], percents: Sequence[float]) -> NDArray[n
 
 def _state(pixels: NDArray[Any]) -> tuple[float, float, float, float]:
     """Lowest, highest and mean value of one band, and its sum of squared deviations."""
-    if pixels.dtype.name in WIDE:
+    if pixels.dtype in WIDE:
         return _exact_state(pixels)
     values = pixels.astype(np.float64)
     mean = values.mean()
@@ -124,11 +139,15 @@ def _state(pixels: NDArray[Any]) -> tuple[float, float, float, float]:
 
 def _exact_state(pixels: NDArray[Any]) -> tuple[float, float, float, float]:
     """The same of small whole numbers, in whole numbers: exact, and quicker."""
-    wide = pixels.astype(WIDE[pixels.dtype.name])
+    wide = pixels.astype(WIDE[pixels.dtype])
     count, total, squares = len(wide), 0, 0
     for start in range(0, count, PIECE):
         piece = wide[start : start + PIECE]
         total += int(np.add.reduce(piece, dtype=piece.dtype))
         squares += int(np.einsum("i,i", piece, piece))
-    m2 = (count * squares - total * total) / count
-    return float(pixels.min()), float(pixels.max()), total / count, m2
+    return float(pixels.min()), float(pixels.max()), *_moments(count, total, squares)
+
+
+def _moments(count: int, total: int, squares: int) -> tuple[float, float]:
+    """Mean and sum of squared deviations of whole numbers, by their sum and sum of squares."""
+    return total / count, (count * squares - total * total) / count

@@ -78,8 +78,10 @@ class Frame:
 
     def crop(self, window: Window) -> "Frame":
         """Return the frame of a window of this one."""
-        shift = Affine.translation(window.col_off, window.row_off)
-        return Frame(window.height, window.width, self.transform * shift, self.crs)
+        t, corner = self.transform, (window.col_off, window.row_off)
+        x, y = t * corner
+        # Not as a product of transforms, which takes ten times as long.
+        return Frame(window.height, window.width, Affine(t.a, t.b, x, t.d, t.e, y), self.crs)
 
     def rotated(self, angle: float) -> "Frame":
         """Return this frame turned about its centre, ``angle`` degrees counter-clockwise.

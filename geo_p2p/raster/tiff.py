@@ -43,8 +43,8 @@ LARGE = 1 << 26
 KINDS = 64
 """Kinds of which a template is kept."""
 
-NOWHERE = (Affine(1, 0, 0, 0, 1, 0), Affine(1, 0, 0, 0, -1, 0))
-"""What GDAL takes for no place at all, and so does not write."""
+NOWHERE = ((1, 0, 0, 0, 1, 0), (1, 0, 0, 0, -1, 0))
+"""Transforms that GDAL takes for no place at all, and so does not write."""
 
 SCALE, TIE, MATRIX, OFFSETS, COUNTS = 33550, 33922, 34264, 324, 325
 """Tags by which a GeoTIFF says where its pixels are, on Earth and in the file."""
@@ -147,7 +147,9 @@ def _shrinks(values: NDArray[Any]) -> bool:
 
 def _is_odd(values: NDArray[Any], valid: NDArray[np.bool_], frame: Frame) -> bool:
     """Whether GDAL must write an image itself: it has a mask or no place, or is large."""
-    return values.nbytes > LARGE or frame.transform in NOWHERE or not valid.all()
+    t = frame.transform
+    nowhere = (t.a, t.b, t.c, t.d, t.e, t.f) in NOWHERE
+    return nowhere or values.nbytes > LARGE or not valid.all()
 
 
 def _packed(tiles: Mapping[Key, NDArray[Any]]) -> dict[Key, bytes]:
