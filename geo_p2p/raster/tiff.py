@@ -43,9 +43,6 @@ LARGE = 1 << 26
 KINDS = 64
 """Kinds of which a template is kept."""
 
-NOWHERE = ((1, 0, 0, 0, 1, 0), (1, 0, 0, 0, -1, 0))
-"""Transforms that GDAL takes for no place at all, and so does not write."""
-
 SCALE, TIE, MATRIX, OFFSETS, COUNTS = 33550, 33922, 34264, 324, 325
 """Tags by which a GeoTIFF says where its pixels are, on Earth and in the file."""
 
@@ -67,8 +64,8 @@ def encode_tiffs(images: Sequence[Image]) -> Iterator[bytes]:
     """
     kinds = [_Kind.of(values, frame) for values, _, frame in images]
     tiles = [
-        [] if _is_odd(*image) else kind.tiles(image[0])
-        for image, kind in zip(images, kinds, strict=True)
+        [] if _is_odd(values, valid) else kind.tiles(values)
+        for (values, valid, _), kind in zip(images, kinds, strict=True)
     ]
     packed = _packed(dict(itertools.chain.from_iterable(tiles)))
     for (values, valid, frame), kind, own in zip(images, kinds, tiles, strict=True):
@@ -145,11 +142,9 @@ def _shrinks(values: NDArray[Any]) -> bool:
     return len(zlib.compress(sample, 1)) < WORTH * len(sample)
 
 
-def _is_odd(values: NDArray[Any], valid: NDArray[np.bool_], frame: Frame) -> bool:
-    """Whether GDAL must write an image itself: it has a mask or no place, or is large."""
-    t = frame.transform
-    nowhere = (t.a, t.b, t.c, t.d, t.e, t.f) in NOWHERE
-    return nowhere or values.nbytes > LARGE or not valid.all()
+def _is_odd(values: NDArray[Any], valid: NDArray[np.bool_]) -> bool:
+    """Whether GDAL must write an image itself: it has a mask, or is large."""
+    return values.nbytes > LARGE or not valid.all()
 
 
 def _packed(tiles: Mapping[Key, NDArray[Any]]) -> dict[Key, bytes]:
