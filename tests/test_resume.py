@@ -99,6 +99,56 @@ def test_a_worker_s_refusal_is_the_export_s(pair: tuple[Path, Path], tmp_path: P
     assert [item.name for item in tmp_path.iterdir()] == ["damaged.tif"]
 
 
+def test_this_process_is_one_of_those_that_cut(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = broken_off(monkeypatch, GROUPS, Interrupted())
+    told: list[tuple[int, int]] = []
+    export_chips(
+        *pair, tmp_path / "c", **SETTINGS, workers=2, progress=lambda *steps: told.append(steps)
+    )
+    assert 0 < len(here) < GROUPS  # the other one has cut at least what it took at once
+    assert len(told) == GROUPS + 1
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]
+
+
+def die(group: plan.Group) -> None:
+    """Stand for a worker that runs out of memory."""
+    os._exit(9)
+
+
+def test_a_worker_that_dies_is_one_line_and_what_is_cut_stays(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = contents(export_chips(*pair, tmp_path / "whole", **SETTINGS))
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "_cut", die)
+        with pytest.raises(ChipError, match="a worker process died: .* fewer workers") as caught:
+            export_chips(*pair, tmp_path / "chips", **SETTINGS, workers=2)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "chips").exists()
+    assert contents(export_chips(*pair, tmp_path / "chips", **SETTINGS)) == whole
+
+
+def test_who_is_stopped_here_stops_the_others(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = contents(export_chips(*pair, tmp_path / "whole", **SETTINGS))
+
+    def tell(done: int, total: int) -> None:
+        if done:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        export_chips(*pair, tmp_path / "chips", **SETTINGS, workers=2, progress=tell)
+    parts = tmp_path / "chips.parts"
+    assert 0 < len(list(parts.glob("group_*.json"))) < GROUPS
+    later = broken_off(monkeypatch, GROUPS, Interrupted())
+    assert contents(export_chips(*pair, tmp_path / "chips", **SETTINGS)) == whole
+    assert 0 < len(later) < GROUPS
+
+
 def test_a_dask_cluster_gives_the_same_bytes_too(pair: tuple[Path, Path], tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     one = contents(export_chips(*pair, tmp_path / "one", **SETTINGS))

@@ -10,7 +10,7 @@ from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from geo_p2p.chips import split_territory
-from geo_p2p.chips.outline import COLORS, Area, area_collection, outline, qgis_style
+from geo_p2p.chips.outline import COLORS, Area, area_collection, outline, outlines, qgis_style
 from geo_p2p.chips.split import split_areas
 from geo_p2p.grid import TileGrid
 from geo_p2p.raster import Frame
@@ -123,3 +123,36 @@ def test_the_style_gives_each_part_a_colour_of_its_own() -> None:
     assert len(set(colors.values())) == 3
     assert np.linalg.norm(np.diff([*COLORS.values()], axis=0), axis=1).min() > 100
     assert ElementTree.fromstring(qgis_style("part")).find("renderer-v2[@attr='part']") is not None
+
+
+@pytest.mark.parametrize(
+    ("code", "transform"),
+    [
+        (32633, Affine(10, 1, 500_000, 1, -10, 5_300_000)),
+        (3857, Affine(500, 0, 19_900_000, 0, -500, 6_000_000)),  # over the 180th meridian
+        (3031, Affine(500, 0, -100_000, 0, -500, 100_000)),  # around the south pole
+        (4326, Affine(0.01, 0, -180, 0, -0.01, 90)),  # along the edges of the map
+        (4326, Affine(0.3, 0, -175, 0, -0.3, 80)),  # more than half around
+        (54030, Affine(10_000, 0, 14_000_000, 0, -10_000, 9_000_000)),  # partly beyond the globe
+    ],
+    ids=str,
+)
+def test_outlines_of_many_are_those_of_each(code: int, transform: Affine) -> None:
+    authority = "ESRI" if code == 54030 else "EPSG"
+    lattice = Frame(700, 700, transform, CRS.from_authority(authority, code))
+    frames = [
+        lattice.crop(Window(col, row, 200, 100))
+        for row in range(0, 601, 100)
+        for col in range(0, 501, 100)
+    ]
+    pixels = Frame.of_pixels(50, 50)
+    together = outlines([pixels, *frames, FRAME, pixels])
+    for frame, shape in zip([pixels, *frames, FRAME, pixels], together, strict=True):
+        alone = outline(frame)
+        assert shape.is_valid
+        assert shape.is_empty == alone.is_empty
+        assert shape.symmetric_difference(alone).area < 1e-9
+        assert shapely.get_num_coordinates(shape) == shapely.get_num_coordinates(alone)
+        assert shape.wkb == shapely.orient_polygons(shape).wkb  # counter-clockwise
+    assert together[0].is_empty
+    assert outlines([]) == []
