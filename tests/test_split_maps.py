@@ -130,6 +130,7 @@ def test_the_style_gives_each_part_a_colour_of_its_own() -> None:
     [
         (32633, Affine(10, 1, 500_000, 1, -10, 5_300_000)),
         (3857, Affine(500, 0, 19_900_000, 0, -500, 6_000_000)),  # over the 180th meridian
+        (32760, Affine(500, 0, 700_000, 0, -500, 8_100_000)),  # the same, where degrees leap
         (3031, Affine(500, 0, -100_000, 0, -500, 100_000)),  # around the south pole
         (3031, Affine(500, 0, -50_123, 0, -500, 25_321)),  # the same, with no point at 180 degrees
         (4326, Affine(0.01, 0, -180, 0, -0.01, 90)),  # along the edges of the map
