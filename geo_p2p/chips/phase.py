@@ -163,10 +163,12 @@ def peak_of(cross: Spectrum, reach: int) -> Peak:
     fine = np.arange(-10, 11) * STEP
     # The Fourier transform in its matrix form, at a few positions between the pixels.
     turns = [
-        np.exp(2j * np.pi * np.outer(at - reach + fine, fft.fftfreq(n)))
+        np.exp(2j * np.pi * np.outer(at - reach + fine, fft.fftfreq(n))).astype(np.complex64)
         for at, n in zip((row, col), cross.shape, strict=True)
     ]
-    around = (turns[0] @ cross @ turns[1].T).real
+    # Not by BLAS, which calls all cores together for it, and waits for those that are busy.
+    across = np.einsum("kj,ij->ki", turns[1], cross)
+    around: NDArray[np.float32] = np.einsum("ri,ki->rk", turns[0], across).real
     down, right = np.unravel_index(around.argmax(), around.shape)
     shift = round(col - reach + fine[right], 1), round(row - reach + fine[down], 1)
     return Peak(shift, float(surface[row, col]), float(surface[elsewhere].max()))

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from geo_p2p.chips.sampling import spread
 
@@ -121,6 +120,8 @@ def _variogram(
     With the mask m and z = 0 beyond it, the sum of m m' (z - z')^2 over all pairs at one lag is
     corr(m z^2, m) + corr(m, m z^2) - 2 corr(z, z).
     """
+    from scipy import fft  # late, because processes that cut chips would wait for it
+
     shape = [fft.next_fast_len(2 * n - 1, real=True) for n in valid.shape]
     z = np.where(valid, layer, 0)
     m, z1, z2 = (fft.rfft2(a, shape) for a in (valid.astype(np.float64), z, z * z))
