@@ -136,7 +136,7 @@ def run_one(name: str, photo: str, classes: str, out: str) -> None:
     if name == "geoai":
         import geoai.utils.training  # noqa: F401
     else:
-        from geo_p2p.chips import export_chips  # noqa: F401
+        import geo_p2p.chips.registration  # noqa: F401
     started, worked = time.perf_counter(), worktime()
     count = contestant(Path(photo), Path(classes), Path(out))
     seconds, work = time.perf_counter() - started, worktime() - worked

@@ -20,7 +20,6 @@ from geo_p2p.chips.ground import pixel_ratio_warning, shared_window
 from geo_p2p.chips.interim import JOINED, PLAN, parts_of, restore, swap
 from geo_p2p.chips.joining import join
 from geo_p2p.chips.plan import Job
-from geo_p2p.chips.registration import measure_registration
 from geo_p2p.chips.scenes import Rasters, pixel_scenes, scenes
 from geo_p2p.chips.settings import ExportConfig
 from geo_p2p.chips.workers import Crew, crew_of
@@ -188,6 +187,9 @@ def _require_alike(found: Sequence[Scene], config: ExportConfig) -> None:
 
 def registered(job: Job) -> Job:
     """Measure how the rasters of a job line up, and say so; see `measure_registration`."""
+    # Late, because it brings scipy, for which processes that only cut chips would wait.
+    from geo_p2p.chips.registration import measure_registration
+
     measured = {}
     for scene in job.scenes[:MEASURED]:
         own = _own_frame(scene.y)
