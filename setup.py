@@ -20,6 +20,7 @@ PACKAGES = [
     "geo_p2p.data",
     "geo_p2p.grid",
     "geo_p2p.metrics",
+    "geo_p2p.model_file",
     "geo_p2p.networks",
     "geo_p2p.pix2pix",
     "geo_p2p.predict",

@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from geo_p2p import model_file
 from geo_p2p.card import Category, ModelCard, Scaling
 from geo_p2p.device import choose_device, choose_precision, exact_arithmetic
 from geo_p2p.errors import ModelError
@@ -26,6 +25,7 @@ from geo_p2p.model_file import (
     model_folder,
     save_model,
 )
+from geo_p2p.model_file import weights as weights_file
 from geo_p2p.networks import Generator, PatchGAN, build_generator, initialise
 
 BYTES = Scaling("uint8", (0.0,) * 2, (255.0,) * 2)
@@ -207,8 +207,8 @@ def full_disk_in_rust(*_: Any) -> None:
 
 
 FAILURES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "weights": lambda patch: patch.setattr(model_file, "save_file", full_disk),
-    "safetensors": lambda patch: patch.setattr(model_file, "save_file", full_disk_in_rust),
+    "weights": lambda patch: patch.setattr(weights_file, "save_file", full_disk),
+    "safetensors": lambda patch: patch.setattr(weights_file, "save_file", full_disk_in_rust),
     "card": lambda patch: patch.setattr(Path, "write_text", full_disk),
     "place": lambda patch: patch.setattr(Path, "replace", refuse_partial),
 }
