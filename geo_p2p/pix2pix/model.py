@@ -1,18 +1,15 @@
 """`Pix2Pix`: train, look, save, translate."""
 
-import contextlib
-import itertools
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import torch
-from torch import Tensor
+from fastai.callback.core import Callback
 
 from geo_p2p.card import ModelCard, TrainConfig
-from geo_p2p.data import Augmentation, DataBunch
-from geo_p2p.device import choose_device, choose_precision
+from geo_p2p.data import DataBunch
+from geo_p2p.device import choose_device
 from geo_p2p.errors import ModelError
 from geo_p2p.evaluate import scores_for
 from geo_p2p.model_file import (
@@ -24,27 +21,22 @@ from geo_p2p.model_file import (
     model_folder,
     save_model,
 )
-from geo_p2p.networks import calibrate_batch_norm
-from geo_p2p.pix2pix.adversary import Adversary
 from geo_p2p.pix2pix.build import (
-    build_learner,
     build_networks,
     discriminator_of,
-    require_size,
     require_suitable,
     settings_of,
 )
-from geo_p2p.pix2pix.callbacks import Schedule, flat_then_linear
 from geo_p2p.pix2pix.features import FeatureDistance, Features
-from geo_p2p.pix2pix.telemetry import Progress, Telemetry
+from geo_p2p.pix2pix.checkpoints import newest_checkpoint, run_folder, take_up
+from geo_p2p.pix2pix.fit import fit
+from geo_p2p.pix2pix.plan import FitConfig, plan_of
+from geo_p2p.pix2pix.progress import Progress
+from geo_p2p.pix2pix.training import Training
 from geo_p2p.report import Figure, loss_curves, panel
 from geo_p2p.translate import predict_raster, translate_chips
-from geo_p2p.version import versions
 
 __all__ = ["Pix2Pix"]
-
-CALIBRATION = 64
-"""Batches that batch norm's statistics are taken over when training ends."""
 
 
 class Pix2Pix:
@@ -74,102 +66,106 @@ class Pix2Pix:
 
     def __init__(self, data: DataBunch, recipe: str = "seamless", **settings: Any) -> None:
         config = TrainConfig.of(recipe, **settings)
-        self.generator, self.discriminator = build_networks(config, data.scalings)
-        self._begin(data, config)
+        self._begin(Training.of(data, config, *build_networks(config, data.scalings)))
 
-    def _begin(self, data: DataBunch, config: TrainConfig, epochs: int = 0) -> None:
-        """Get ready to train the two networks, which have seen some epochs before."""
-        require_size(data, self.generator, self.discriminator)
-        self.data: DataBunch | None = data
-        self.config = config
-        self.history: list[dict[str, float]] = []
-        self.metrics: dict[str, Any] = {}
-        self.device = choose_device(config.device)
-        data.configure(config.batch_size, Augmentation(config.augment, config.jitter))
-        data.to(self.device)
+    def _begin(self, training: Training) -> None:
+        self._training: Training | None = training
         self._card: ModelCard | None = None
-        self._epochs_before = epochs
-        target = data.scalings[1]
-        self._adversary = Adversary(self.discriminator, config, bool(target.classes))
-        dtype = choose_precision(config.precision, self.device, target.dtype)
-        self.learn = build_learner(data, self.generator, self._adversary, dtype)
+        self.data: DataBunch | None = training.data
+        self.config = training.config
+        self.generator = training.generator
+        self.discriminator = training.adversary.discriminator
+        self.learn = training.learn
+        self.history = training.history
+        self.device = training.device
+        self.metrics: dict[str, Any] = {}
 
     @property
     def epochs(self) -> int:
         """Epochs trained so far, before the model was saved and loaded included."""
-        return self._epochs_before + len(self.history)
+        if self._training is None:
+            return int(self.card.provenance.get("epochs", 0))
+        return self._training.epochs
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the run's checkpoints, history and pictures lie; None where there are none."""
+        return None if self._training is None else self._training.folder
 
     def fit(
-        self, epochs: int = 10, lr: float | None = None, *, progress: bool | Progress = True
+        self,
+        epochs: int = FitConfig.epochs,
+        lr: float | None = None,
+        *,
+        folder: str | Path | None = None,
+        progress: bool | Progress = True,
+        callbacks: Sequence[Callback] = (),
+        **settings: Any,
     ) -> None:
         """Train; called again, go on.
+
+        The weights at the end are those of the best epoch (``checkpoint=False``: of the last).
 
         Parameters
         ----------
         epochs : passes over the training chips.
-        lr : step size; the recipe's if None.
+        lr : largest step size; the recipe's if None.
+        folder : of the run: checkpoints, history.csv and pictures. If None that of the last fit,
+            or else a new one, named by the time, under ``models`` in the data's working_dir or in
+            the working directory; none with ``checkpoint=False``.
         progress : whether to show it, on stderr; or what to call with (epochs done, in all).
+        callbacks : more callbacks for fastai's loop.
+        **settings : one_cycle, early_stopping, checkpoint, tensorboard, monitor and wandb of
+            `geo_p2p.pix2pix.plan.FitConfig`.
 
         Raises
         ------
         ModelError
-            Without data, or if the loss is no longer a number.
+            Without data, or if a loss is no longer a number: the weights are then those of the
+            last epoch before.
         """
-        data = self._require_data()
-        told = replace(self.config, epochs=epochs, lr=self.config.lr if lr is None else lr)
-        schedule = Schedule(told.lr, flat_then_linear(told.flat))
-        telemetry = Telemetry(self.history, self._adversary, progress)
-        with self._seeded(), contextlib.ExitStack() as stack:
-            # fastai tells its callbacks of its own interruptions only.
-            stack.callback(telemetry.close)
-            stack.callback(self.learn.precision.close)
-            self.learn.fit(epochs, cbs=[schedule, telemetry])
-            if telemetry.failure is not None:
-                raise telemetry.failure
-            # Running averages lag behind weights that still move.
-            batches = (x for x, *_ in itertools.islice(_endless(data.train_dl), CALIBRATION))
-            calibrate_batch_norm(self.generator, batches)
-        self.generator.eval()
-        self.metrics = {}
+        training = self._require_training()
+        plan = plan_of(epochs, lr, training.epochs, settings)
+        if folder is not None:
+            training.folder = run_folder(folder, training.epochs)
+        self._run(training, plan, progress, callbacks)
 
-    @contextlib.contextmanager
-    def _seeded(self) -> Iterator[None]:
-        """Draw dropout from the run's own seed, and leave the user's random numbers alone."""
-        forked = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(forked):
-            torch.manual_seed(self.config.seed + self.epochs)
-            yield
+    def resume(self, epochs: int | None = None, *, progress: bool | Progress = True) -> None:
+        """Go on with the fit that made a checkpoint, as if it had not been interrupted.
+
+        Parameters
+        ----------
+        epochs : of that fit in all; as many as it was asked for if None. With more, the step size
+            goes on where the schedule of so many epochs is at this point.
+        progress : see `fit`.
+
+        Raises
+        ------
+        ModelError
+            If the model is not from a checkpoint.
+        """
+        training = self._require_training()
+        if training.plan is None:
+            raise ModelError("there is no fit to go on with: load a checkpoint, or call fit")
+        self._run(training, replace(training.plan, epochs=epochs or training.plan.epochs), progress)
+
+    def _run(
+        self,
+        training: Training,
+        plan: FitConfig,
+        progress: bool | Progress,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.metrics = {}
+        fit(training, plan, progress, callbacks)
 
     @property
     def card(self) -> ModelCard:
         """The model card, as it stands."""
-        if self.data is None:
-            assert self._card is not None  # `from_model` gives one of the two
-            return self._card
-        x, y = self.data.scalings
-        origin = self.data.origin
-        return ModelCard(
-            input=x,
-            target=y,
-            size=self.data.chip_size,
-            network=self.config.generator,
-            arguments=self.generator.arguments,
-            stride=self.generator.stride,
-            halo=self.generator.halo,
-            tile_safe=self.generator.tile_safe and not self.config.test_dropout,
-            bands=origin.bands,
-            test_dropout=self.config.test_dropout,
-            pixel_size=origin.pixel_size,
-            crs=origin.crs,
-            metrics=self.metrics,
-            provenance={
-                "config": self.config.to_json(),
-                "epochs": self.epochs,
-                "chips": [len(chips) for chips in self.data.chips],
-                "split": dict(origin.split),
-                "versions": versions(),
-            },
-        )
+        if self._training is not None:
+            return self._training.card(self.metrics)
+        assert self._card is not None  # `from_model` gives one of the two
+        return self._card
 
     @property
     def translator(self) -> Translator:
@@ -248,7 +244,8 @@ class Pix2Pix:
 
         Parameters
         ----------
-        path : the model's folder, .emd, or name under ``./models``.
+        path : the model's folder, .emd, or name under ``./models``; a checkpoint; or the folder of
+            a run, for its newest checkpoint.
         data : chips of the same bands and classes; without, the model can only translate.
 
         Raises
@@ -257,21 +254,25 @@ class Pix2Pix:
             If there is no such model, or the data do not suit it.
         """
         found = find_model(path)
+        found = newest_checkpoint(found) or found
         card = load_card(found)
         config = settings_of(card)
+        generator = load_generator(found, card)
+        discriminator = discriminator_of(config, (card.input, card.target))
+        load_discriminator(found, discriminator)
         model = cls.__new__(cls)
-        model.generator = load_generator(found, card)
-        model.discriminator = discriminator_of(config, (card.input, card.target))
-        load_discriminator(found, model.discriminator)
-        epochs = int(card.provenance.get("epochs", 0))
-        if data is None:
-            model.data, model._card, model.config = None, card, config
-            model.history, model.metrics = [], dict(card.metrics)
-            model.device, model._epochs_before = choose_device(config.device), epochs
+        if data is not None:
+            require_suitable(card, data)
+            data.adopt((card.input, card.target))
+            before = int(card.provenance.get("epochs", 0))
+            training = Training.of(data, config, generator, discriminator, before)
+            take_up(training, found)
+            model._begin(training)
             return model
-        require_suitable(card, data)
-        data.adopt((card.input, card.target))
-        model._begin(data, config, epochs)
+        model._training, model.data, model._card, model.config = None, None, card, config
+        model.generator, model.discriminator = generator, discriminator
+        model.history, model.metrics = [], dict(card.metrics)
+        model.device = choose_device(config.device)
         return model
 
     def predict_raster(
@@ -281,12 +282,9 @@ class Pix2Pix:
         return predict_raster(src, dst, model=self.translator, **settings)
 
     def _require_data(self) -> DataBunch:
-        if self.data is None:
+        return self._require_training().data
+
+    def _require_training(self) -> Training:
+        if self._training is None:
             raise ModelError("the model was loaded without data: give from_model(path, data)")
-        return self.data
-
-
-def _endless(loader: Any) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of a loader, again and again."""
-    while True:
-        yield from loader
+        return self._training
