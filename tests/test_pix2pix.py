@@ -228,7 +228,7 @@ ALONE = """
 import sys, warnings
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torchvision", "fastprogress.force_console"}:
+        if name.split(".")[0] in {"torchvision", "tensorboard", "wandb"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Refuse())
 warnings.simplefilter("error")
