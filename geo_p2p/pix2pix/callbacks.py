@@ -82,13 +82,18 @@ class Schedule(Callback):  # type: ignore[misc]
     ----------
     lr : largest step size.
     factor : share of it by the position in the fit, 0-1.
-    done, epochs : of the fit, of which some may have been trained in another process.
+    done : epochs of the fit that were trained before, in another process perhaps.
+    epochs : of the fit in all; those that the loop is asked for if None.
     """
 
     run_valid = False
 
     def __init__(
-        self, lr: float, factor: Callable[[float], float], done: int = 0, epochs: int = 1
+        self,
+        lr: float,
+        factor: Callable[[float], float],
+        done: int = 0,
+        epochs: int | None = None,
     ) -> None:
         self.lr = lr
         self.factor = factor
@@ -99,7 +104,8 @@ class Schedule(Callback):  # type: ignore[misc]
         """Set the step size of this batch."""
         # From whole numbers: fastai's own position is a sum that depends on where it began.
         steps = (self.done + self.epoch) * self.n_iter + self.iter
-        self.opt.set_hyper("lr", self.lr * self.factor(steps / (self.epochs * self.n_iter)))
+        position = steps / ((self.epochs or self.n_epoch) * self.n_iter)
+        self.opt.set_hyper("lr", self.lr * self.factor(position))
 
 
 class Chance(Callback):  # type: ignore[misc]
