@@ -6,6 +6,7 @@ from geo_p2p.model_file.loading import (
     load_generator,
     load_model,
 )
+from geo_p2p.model_file.package import opened, write_package
 from geo_p2p.model_file.places import find_model, model_folder
 from geo_p2p.model_file.saving import save_model
 from geo_p2p.model_file.translator import Translator
@@ -19,7 +20,9 @@ __all__ = [
     "load_generator",
     "load_model",
     "model_folder",
+    "opened",
     "read_tensors",
     "save_model",
+    "write_package",
     "write_tensors",
 ]

@@ -8,6 +8,7 @@ from torch import nn
 
 from geo_p2p.card import ModelCard
 from geo_p2p.errors import ModelError
+from geo_p2p.model_file.package import opened
 from geo_p2p.model_file.places import emd_of
 from geo_p2p.model_file.translator import Translator
 from geo_p2p.model_file.weights import DISCRIMINATOR, WEIGHTS, load_weights
@@ -17,14 +18,18 @@ __all__ = ["load_card", "load_discriminator", "load_generator", "load_model"]
 
 
 def load_card(path: str | Path) -> ModelCard:
-    """Read the card of a model folder or .emd file.
+    """Read the card of a model folder, .emd or .dlpk file.
 
     Raises
     ------
     ModelError
         If there is none, or it is not of a model of ours.
     """
-    emd = emd_of(Path(path))
+    with opened(path) as place:
+        return _read_card(emd_of(place))
+
+
+def _read_card(emd: Path) -> ModelCard:
     try:
         return ModelCard.from_emd(json.loads(emd.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
@@ -38,7 +43,7 @@ def load_model(path: str | Path, device: str = "auto", precision: str = "auto") 
 
     Parameters
     ----------
-    path : the model's folder, or its .emd file.
+    path : the model's folder, .emd or .dlpk file.
     device, precision : see `Translator`.
 
     Raises
@@ -46,8 +51,9 @@ def load_model(path: str | Path, device: str = "auto", precision: str = "auto") 
     ModelError
         If it is missing, incomplete, damaged, or not ours.
     """
-    card = load_card(path)
-    return Translator(load_generator(path, card), card, device, precision)
+    with opened(path) as place:
+        card = load_card(place)
+        return Translator(load_generator(place, card), card, device, precision)
 
 
 def load_generator(path: str | Path, card: ModelCard) -> Generator:

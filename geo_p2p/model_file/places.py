@@ -19,9 +19,11 @@ def model_folder(name_or_path: str | Path, home: Path | None = None) -> Path:
 
 
 def emd_of(path: Path) -> Path:
-    """Find the .emd of a model, by its folder or itself."""
-    if path.suffix.lower() in (".dlpk", ".pth", ".pkl"):
-        raise ModelError(f"{path}: {path.suffix} files are not read; give a model folder or .emd")
+    """Find the .emd of a model, by its folder or itself; a package is `opened` first."""
+    if path.suffix.lower() in (".pth", ".pkl"):
+        raise ModelError(
+            f"{path}: {path.suffix} files are not read; give a model folder, .emd or .dlpk"
+        )
     if path.is_file():
         return path
     if not path.is_dir():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from geo_p2p.errors import ModelError
@@ -20,7 +20,7 @@ from geo_p2p.model_file import read_tensors, write_tensors
 from geo_p2p.pix2pix.plan import FitConfig
 from geo_p2p.pix2pix.training import Training
 
-__all__ = ["has_state", "read_state", "restore", "take", "write_state"]
+__all__ = ["has_state", "put_weights", "read_state", "restore", "take", "write_state"]
 
 TENSORS, NUMBERS = "state.safetensors", "state.json"
 """Files beside the weights of a model that can be trained on as if never interrupted."""
@@ -61,6 +61,23 @@ def restore(training: Training, tensors: Mapping[str, Tensor]) -> None:
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": state, "param_groups": groups})
         optimiser.zero_grad()
+
+
+def put_weights(training: Training, generator: nn.Module, discriminator: nn.Module) -> None:
+    """Give a training the weights of other networks, and fresh optimisers.
+
+    Raises
+    ------
+    ModelError
+        If they are networks of another kind.
+    """
+    parts = {"generator": generator, "discriminator": discriminator, "average": generator}
+    tensors = {
+        f"{part}.{name}": value
+        for part in _networks(training)
+        for name, value in parts[part].state_dict().items()
+    }
+    restore(training, {**tensors, STEPS: torch.tensor(0)})
 
 
 def write_state(training: Training, folder: Path) -> None:

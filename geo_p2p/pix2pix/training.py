@@ -9,7 +9,7 @@ import torch
 from fastai.learner import Learner
 from torch import nn
 
-from geo_p2p.card import ModelCard, TrainConfig
+from geo_p2p.card import ModelCard, Scaling, TrainConfig
 from geo_p2p.data import Augmentation, DataBunch
 from geo_p2p.device import choose_device, choose_precision
 from geo_p2p.model_file import Translator
@@ -83,6 +83,13 @@ class Training:
         if average is not None:
             learn.add_cb(average)
         return cls(data, config, learn, adversary, average, before)
+
+    def adopt(self, scalings: tuple[Scaling, Scaling]) -> None:
+        """Scale as another model does, whose weights are taken over."""
+        config, device = self.config, self.device
+        self.data.adopt(scalings)
+        self.data.configure(config.batch_size, Augmentation(config.augment, config.jitter))
+        self.data.to(device)
 
     @property
     def generator(self) -> Generator:

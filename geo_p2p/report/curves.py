@@ -114,6 +114,28 @@ def loss_curves(history: History) -> Figure:
     return figure
 
 
+def lr_curve(rates: Sequence[float], losses: Sequence[float], chosen: float) -> Figure:
+    """Return the loss by step size of a sweep, with the step size that was chosen.
+
+    Parameters
+    ----------
+    rates, losses
+        Of every step.
+    chosen
+        One of the rates.
+    """
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure(figsize=(6, 3.75), dpi=DPI, layout=layout, facecolor=PAPER)
+    axes = figure.add_subplot()
+    axes.plot(rates, losses, color=_ORANGE, linewidth=1.6, label="generator, total")
+    axes.axvline(chosen, color=_BLUE, linestyle=":", label=f"chosen: {chosen:.2g}")
+    axes.set_xscale("log")
+    axes.set_title("Loss by step size", loc="left", fontsize=11, color=INK)
+    axes.set_xlabel("step size", color=FAINT)
+    _plain(axes)
+    return figure
+
+
 def _is_measure(name: str, history: History) -> bool:
     """Tell whether a key of the history has axes of its own."""
     if not name.startswith("valid_") or name in _LIKENESS or name in _ADVERSARIES:
@@ -155,6 +177,11 @@ def _tidy(axes: Axes, title: str, epochs: int) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    """Give axes a faint grid, no box and, of several lines, a legend."""
     axes.grid(axis="y", color=_GRID)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
