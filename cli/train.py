@@ -39,12 +39,13 @@ class Kept(click.ParamType[bool | int | str]):
     """Which epochs are kept: ``best``, ``all``, ``none``, or a number; as `fit` takes it."""
 
     name = "which"
+    names = {True: "best", False: "none"}
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> bool | int | str:
         """Return what `fit` takes, or fail with the option's name."""
-        words: dict[Any, bool | str] = {"best": True, "none": False, "all": "all"}
+        words: dict[Any, bool | str] = {"all": "all"} | {w: v for v, w in self.names.items()}
         if value in words:
             return words[value]
         if not re.fullmatch("[1-9][0-9]*", value):
@@ -266,8 +267,9 @@ def taken_up(
         known = {**plan, **config}[name]
         if value is not None and name not in FREE and value != known:
             flag = name.replace("_", "-")
+            was, now = (Kept.names.get(v, v) if name == "checkpoint" else v for v in (known, value))
             raise ModelError(
-                f"{checkpoint}: its run has --{flag} {known}, not {value}; leave it out to go on, "
+                f"{checkpoint}: its run has --{flag} {was}, not {now}; leave it out to go on, "
                 "or begin anew with --overwrite"
             )
     return model

@@ -112,9 +112,9 @@ def chosen(rates: Sequence[float], losses: Sequence[float]) -> float:
     length = np.ones(len(values), int)  # of the longest falling sequence, with gaps, that ends here
     start = np.arange(len(values))  # where that begins
     for i in range(1, len(values)):
-        higher = np.flatnonzero(values[:i] > values[i])
+        higher = np.flatnonzero(values[:i] > values[i])[::-1]
         if len(higher):
-            before = higher[length[higher].argmax()]
+            before = higher[length[higher].argmax()]  # of equals the last: a plateau is no fall
             length[i], start[i] = length[before] + 1, start[before]
     end = int(length.argmax())
     if length[end] < 2:

@@ -9,6 +9,7 @@ from torch import nn
 from geo_p2p.card import ModelCard, TrainConfig
 from geo_p2p.chips.layout import DATASETS
 from geo_p2p.data import DataBunch
+from geo_p2p.errors import RasterError
 from geo_p2p.model_file import Translator
 from geo_p2p.networks import GENERATORS, Generator
 from geo_p2p.pix2pix.plan import available_metrics
@@ -77,9 +78,13 @@ class Usable:
         ModelError
             If its bands are not what the model takes.
         """
-        home = self.data.origin.working_dir if self.data is not None else None
+        home = (self.data.origin.working_dir if self.data is not None else None) or Path()
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RasterError(f"{home}: cannot be made ({error.strerror})") from error
         name = f"{Path(path).stem}_translated.tif"
-        return self.predict_raster(path, (home or Path()) / name, overwrite=True)
+        return self.predict_raster(path, home / name, overwrite=True)
 
     def plot_losses(self) -> Figure:
         """Draw the losses of training and validation by epoch."""
