@@ -1,8 +1,8 @@
 """Train a small model on the chips of `01_chips.py`, and look at it.
 
 You will see a progress bar, then `losses.png` and `results.png`, and a model folder that needs
-nothing else: `models/town/`. Checkpoints and a picture of every epoch lie in `models/town.run/`. Ten
-epochs take a minute or two on two cores.
+nothing else: `models/town/`. Checkpoints and a picture of every epoch lie beside it, in a folder
+that is named by the time. Ten epochs take a minute or two on two cores.
 """
 
 # %%
@@ -10,7 +10,7 @@ from geo_p2p import Pix2Pix, prepare_data
 from geo_p2p.report import save_figure
 
 model = Pix2Pix(prepare_data("chips"), ngf=16, ndf=16, batch_size=4, lr=1e-3)
-model.fit(10, folder="models/town.run")
+model.fit(10)
 
 # %%
 save_figure(model.plot_losses(), "losses.png")
