@@ -13,7 +13,21 @@ __all__ = ["draw_portrait"]
 
 PICTURES = "ModelCharacteristics"
 
-TOLD = ("l1", "rmse", "psnr", "ssim", "hp_l1", "accuracy", "miou", "split", "chips", "data_range")
+TOLD = (
+    "l1",
+    "rmse",
+    "psnr",
+    "ssim",
+    "ms_ssim",
+    "hp_l1",
+    "sam",
+    "ergas",
+    "accuracy",
+    "miou",
+    "split",
+    "chips",
+    "data_range",
+)
 """Scores that a page tells; the card has all."""
 
 
