@@ -20,6 +20,7 @@ PACKAGES = [
     "geo_p2p.data",
     "geo_p2p.grid",
     "geo_p2p.metrics",
+    "geo_p2p.model_file",
     "geo_p2p.networks",
     "geo_p2p.pix2pix",
     "geo_p2p.predict",
@@ -57,6 +58,7 @@ TEST_REQUIRES = [
     "rio-cogeo>=5.4",
     "ruff==0.17.*",
     "scikit-image>=0.23",
+    "tensorboard>=2.14",
 ]
 
 
@@ -91,6 +93,11 @@ setup(
     package_dir={"geo_p2p": "geo_p2p", "geo_p2p.cli": "cli"},
     package_data={"geo_p2p": ["py.typed"]},
     install_requires=REQUIRES,
-    extras_require={"dask": ["distributed>=2024.8"], "test": TEST_REQUIRES},
+    extras_require={
+        "dask": ["distributed>=2024.8"],
+        "tensorboard": ["tensorboard>=2.14"],
+        "wandb": ["wandb>=0.16"],
+        "test": TEST_REQUIRES,
+    },
     entry_points={"console_scripts": ["geo-p2p = geo_p2p.cli.main:main"]},
 )

@@ -39,7 +39,7 @@ def evaluate(subject: str, truth: str, as_json: bool, **settings: Any) -> None:
 
 def is_model(subject: str) -> bool:
     """Tell whether a path is meant as a model's; rasters are files of another kind."""
-    return Path(subject).is_dir() or Path(subject).suffix == ".emd"
+    return Path(subject).is_dir() or Path(subject).suffix in (".emd", ".dlpk")
 
 
 def score_model(

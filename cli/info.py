@@ -18,6 +18,8 @@ def info(path: str, as_json: bool) -> None:
     """Tell what PATH is: a raster, a folder of chips, or a model."""
     if Path(path).suffix == ".emd" or Path(path).is_dir():
         record = folder_record(Path(path))
+    elif Path(path).suffix == ".dlpk":
+        record = model_record(Path(path))
     else:
         record = raster_record(RasterSource(path))
     if not as_json and "scores" in record:

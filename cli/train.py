@@ -1,9 +1,12 @@
 """``geo-p2p train``: train a model on a folder of chips."""
 
+import re
+import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +17,40 @@ from geo_p2p.errors import ModelError
 
 from . import options, output
 
+if TYPE_CHECKING:
+    from geo_p2p.pix2pix import Pix2Pix
+
 READING = ("additional", "direction", "chip_size", "resize_to", "fold")
 """Options that say how pairs are read."""
 
+FITTING = ("one_cycle", "early_stopping", "checkpoint", "monitor", "tensorboard", "wandb")
+"""Options of the fit itself: not given, they are left to the library."""
+
+FREE = ("epochs", "device")
+"""What may be another when a run goes on."""
+
+RUN = ("checkpoints", "samples", "training_log", "wandb", "history.csv")
+"""What a run leaves in its folder."""
+
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+class Kept(click.ParamType[bool | int | str]):
+    """Which epochs are kept: ``best``, ``all``, ``none``, or a number; as `fit` takes it."""
+
+    name = "which"
+    names = {True: "best", False: "none"}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> bool | int | str:
+        """Return what `fit` takes, or fail with the option's name."""
+        words: dict[Any, bool | str] = {"all": "all"} | {w: v for v, w in self.names.items()}
+        if value in words:
+            return words[value]
+        if not re.fullmatch("[1-9][0-9]*", value):
+            self.fail(f"{value!r} is none of best, all, none, or a number", param, ctx)
+        return int(value)
 
 
 def setting(flag: str, text: str, kind: Any = None) -> Decorator:
@@ -40,8 +73,7 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
 @click.option(
     "--recipe",
     type=click.Choice(tuple(RECIPES)),
-    default=TrainConfig.recipe,
-    show_default=True,
+    show_default=TrainConfig.recipe,
     help="seamless: tiles agree exactly; paper: as published.",
 )
 @click.option(
@@ -75,11 +107,37 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
 @setting("--augment", "How chips vary: flips and turns, flips, or not.")
 @setting("--precision", "bf16 is faster where the device has it; auto decides.")
 @options.device
+@setting("--ema", "Average the generator's weights, keeping this share at each step; 0: do not.")
 @setting("--seed", "Where all chance starts from.")
+@click.option(
+    "--one-cycle", is_flag=True, default=None, help="Raise the step size, then lower it to nothing."
+)
+@click.option(
+    "--early-stopping", is_flag=True, default=None, help="Stop after 5 epochs without a gain."
+)
+@click.option(
+    "--checkpoint",
+    type=Kept(),
+    show_default="best",
+    help="Epochs to keep: best (and the newest), all, none, or every N-th.",
+)
+@click.option(
+    "--monitor", metavar="NAME", help="What tells the best epoch: valid_loss, valid_ssim."
+)
+@click.option("--tensorboard", is_flag=True, default=None, help="Write for TensorBoard.")
+@click.option("--wandb", metavar="PROJECT", help="Tell Weights & Biases.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with a run that was interrupted, or to more --epochs."
+)
 @options.overwrite
 @options.json
 def train(
-    chips: str, model_dir: Path, recipe: str, overwrite: bool, as_json: bool, **settings: Any
+    chips: str,
+    model_dir: Path,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
     """Train a model on the folder CHIPS, and save it as the folder MODEL_DIR.
 
@@ -87,15 +145,66 @@ def train(
     pictures that hold a pair side by side. MODEL_DIR holds all that prediction needs; loss curves
     and pictures of validation chips lie beside the weights. A model under ./models is found by its
     name.
+
+    MODEL_DIR.run holds checkpoints, history.csv and a picture of every epoch. An interrupted
+    training goes on when the same command is given again with --resume.
     """
-    asked = {name: settings.pop(name) for name in READING}
-    reading = {name: value for name, value in asked.items() if value is not None}
-    config = TrainConfig.of(recipe, **settings)
-    require_room(model_dir, overwrite)
-    record = trained(chips, model_dir, config, reading)
+    reading, fitting = (
+        {name: value for name in names if (value := settings.pop(name)) is not None}
+        for names in (READING, FITTING)
+    )
+    run = model_dir.with_name(f"{model_dir.name}.run")
+    checkpoint = newest(model_dir, run) if resume else None
+    if checkpoint is None:
+        require_room(model_dir, overwrite)
+        recipe = settings.pop("recipe") or TrainConfig.recipe
+        config = TrainConfig.of(recipe, **settings)
+        require_run_room(run, overwrite or resume)
+        model = begun(chips, config, reading)
+        if run.exists():
+            shutil.rmtree(run)
+        model.fit(config.epochs, folder=run, progress=output.wanted(), **fitting)
+    else:
+        model = taken_up(chips, checkpoint, settings, fitting, reading)
+        model.resume(settings["epochs"], progress=output.wanted())
+    record = saved(model, model_dir)
     if not as_json:
         record["scores"] = output.brief(record["scores"])
     output.show(record, as_json=as_json)
+
+
+def newest(folder: Path, run: Path) -> Path | None:
+    """Find the checkpoint to go on from; None for a run that has none yet.
+
+    Raises
+    ------
+    ModelError
+        If there is a model but nothing to go on from.
+    """
+    from geo_p2p.pix2pix.checkpoints import newest_checkpoint
+
+    found = newest_checkpoint(run)
+    if found is None and folder.exists():
+        raise ModelError(f"{run}: holds no checkpoint to go on from; train anew with --overwrite")
+    return found
+
+
+def require_run_room(run: Path, replace: bool) -> None:
+    """Refuse a place where a run is that is not to be replaced, or something else.
+
+    Raises
+    ------
+    ModelError
+        Saying which.
+    """
+    if not run.exists():
+        return
+    if not replace:
+        raise ModelError(
+            f"{run}: a run is there; say --resume to go on with it, --overwrite to begin anew"
+        )
+    if not run.is_dir() or {path.name for path in run.iterdir()} - set(RUN):
+        raise ModelError(f"{run}: holds more than a run leaves; choose another name, or move it")
 
 
 def require_room(folder: Path, overwrite: bool) -> None:
@@ -122,30 +231,65 @@ def require_room(folder: Path, overwrite: bool) -> None:
         raise ModelError(f"{folder}: no folder can be made in {home} ({reason})") from error
 
 
-def trained(
-    chips: str, folder: Path, config: TrainConfig, reading: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Train, save the model with its pictures, and return what there is to say of it."""
+def begun(chips: str, config: TrainConfig, reading: Mapping[str, Any]) -> "Pix2Pix":
+    """Make a model that is yet to be trained."""
     from geo_p2p.data import prepare_data
     from geo_p2p.pix2pix import Pix2Pix
-    from geo_p2p.report import save_figure
 
     data = prepare_data(chips, target=config.target, seed=config.seed, **reading)
-    model = Pix2Pix(data, **config.to_json())
-    model.fit(config.epochs, progress=output.wanted())
+    return Pix2Pix(data, **config.to_json())
+
+
+def taken_up(
+    chips: str,
+    checkpoint: Path,
+    settings: Mapping[str, Any],
+    fitting: Mapping[str, Any],
+    reading: Mapping[str, Any],
+) -> "Pix2Pix":
+    """Make the model of a checkpoint, on the same chips as before.
+
+    Raises
+    ------
+    ModelError
+        If a setting is given that is not the run's.
+    """
+    from geo_p2p.data import prepare_data
+    from geo_p2p.model_file import load_card
+    from geo_p2p.pix2pix import Pix2Pix
+    from geo_p2p.pix2pix.build import settings_of
+
+    config = settings_of(load_card(checkpoint)).to_json()
+    data = prepare_data(chips, target=config["target"], seed=config["seed"], **reading)
+    model = Pix2Pix.from_model(checkpoint, data, device=settings["device"])
+    plan = asdict(model.plan) if model.plan else {}
+    for name, value in {**settings, **fitting}.items():
+        known = {**plan, **config}[name]
+        if value is not None and name not in FREE and value != known:
+            flag = name.replace("_", "-")
+            was, now = (Kept.names.get(v, v) if name == "checkpoint" else v for v in (known, value))
+            raise ModelError(
+                f"{checkpoint}: its run has --{flag} {was}, not {now}; leave it out to go on, "
+                "or begin anew with --overwrite"
+            )
+    return model
+
+
+def saved(model: "Pix2Pix", folder: Path) -> dict[str, Any]:
+    """Save a model, and return what there is to say of it."""
     # A name alone would go to ./models; a path on the command line is taken as it is.
     model.save(folder.absolute())
-    save_figure(model.plot_losses(), folder / "losses.png")
-    save_figure(model.show_results(), folder / "results.png")
+    card = model.card
     return {
         "model": folder,
-        "recipe": config.recipe,
-        "epochs": config.epochs,
-        "train": len(data.chips[0]),
-        "val": len(data.chips[1]),
-        "tile_safe": model.card.tile_safe,
+        "run": model.folder,
+        "recipe": model.config.recipe,
+        "epochs": model.epochs,
+        "train": card.provenance["chips"][0],
+        "val": card.provenance["chips"][1],
+        "tile_safe": card.tile_safe,
         "precision": model.translator.precision,
-        "losses": folder / "losses.png",
-        "results": folder / "results.png",
+        "losses": folder / "ModelCharacteristics" / "loss_graph.png",
+        "results": folder / "ModelCharacteristics" / "show_results.png",
         "scores": model.metrics,
     }

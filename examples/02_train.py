@@ -1,7 +1,8 @@
 """Train a small model on the chips of `01_chips.py`, and look at it.
 
 You will see a progress bar, then `losses.png` and `results.png`, and a model folder that needs
-nothing else: `models/town/`. Ten epochs take a minute or two on two cores.
+nothing else: `models/town/`. Checkpoints and a picture of every epoch lie beside it, in a folder
+that is named by the time. Ten epochs take a minute or two on two cores.
 """
 
 # %%

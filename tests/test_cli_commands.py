@@ -197,12 +197,17 @@ def test_train_saves_a_model_with_its_pictures_and_says_how_good_it_is(work) -> 
     said = work.said["train"]
     assert said["model"] == str(work.model)
     assert sorted(path.name for path in work.model.iterdir()) == [
-        "losses.png",
+        "ModelCharacteristics",
+        "history.csv",
         "model.discriminator.safetensors",
+        "model.dlpk",
         "model.emd",
         "model.safetensors",
-        "results.png",
+        "model_metrics.html",
     ]
+    run = work.model.with_name("model.run")
+    assert said["run"] == str(run)
+    assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "history.csv", "samples"]
     for name in ("losses", "results"):
         assert min(Image.open(said[name]).size) > 100
     assert said["scores"].keys() >= SCORES
@@ -270,7 +275,7 @@ def test_train_takes_a_bare_name_as_the_folder_it_names(
     ran = runner("-q", "train", work.chips, "mine", *TINY, "--json")
     assert ran.json()["model"] == "mine"
     assert ran.stderr == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.run"]
     assert (tmp_path / "mine" / "mine.emd").exists()
 
 

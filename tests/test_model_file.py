@@ -3,17 +3,18 @@
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
 
-from geo_p2p import model_file
 from geo_p2p.card import Category, ModelCard, Scaling
 from geo_p2p.device import choose_device, choose_precision, exact_arithmetic
 from geo_p2p.errors import ModelError
@@ -24,8 +25,11 @@ from geo_p2p.model_file import (
     load_discriminator,
     load_model,
     model_folder,
+    opened,
     save_model,
+    write_package,
 )
+from geo_p2p.model_file import weights as weights_file
 from geo_p2p.networks import Generator, PatchGAN, build_generator, initialise
 
 BYTES = Scaling("uint8", (0.0,) * 2, (255.0,) * 2)
@@ -207,8 +211,8 @@ def full_disk_in_rust(*_: Any) -> None:
 
 
 FAILURES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "weights": lambda patch: patch.setattr(model_file, "save_file", full_disk),
-    "safetensors": lambda patch: patch.setattr(model_file, "save_file", full_disk_in_rust),
+    "weights": lambda patch: patch.setattr(weights_file, "save_file", full_disk),
+    "safetensors": lambda patch: patch.setattr(weights_file, "save_file", full_disk_in_rust),
     "card": lambda patch: patch.setattr(Path, "write_text", full_disk),
     "place": lambda patch: patch.setattr(Path, "replace", refuse_partial),
 }
@@ -350,11 +354,89 @@ def test_a_damaged_or_foreign_model_is_refused_in_one_line(tmp_path: Path, damag
     assert str(folder) in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["x.dlpk", "x.pth", "x.PKL"])
-def test_packages_and_pickles_are_refused_by_name(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["x.pth", "x.PKL"])
+def test_pickles_are_refused_by_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(ModelError, match="files are not read; give a model folder or .emd"):
+    with pytest.raises(ModelError, match="files are not read; give a model folder, .emd or .dlpk"):
         load_model(tmp_path / name)
+
+
+# ------------------------------------------------------------------ packages
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Return a model as one file, and nothing else."""
+    folder = save(tmp_path / "town")
+    (folder / "ModelCharacteristics").mkdir()
+    (folder / "ModelCharacteristics" / "a.png").write_text("a picture")
+    write_package(folder, tmp_path / "town.dlpk")
+    return tmp_path / "town.dlpk"
+
+
+def test_a_package_is_the_folder_s_files_and_translates_as_the_folder(package: Path) -> None:
+    folder = package.with_suffix("")
+    with ZipFile(package) as zipped:
+        held = {name: zipped.read(name) for name in zipped.namelist()}
+    assert held == content(folder)
+    again = package.with_name("again.dlpk")
+    write_package(folder, again)
+    assert again.read_bytes() == package.read_bytes()
+    model = load_model(folder)
+    shutil.rmtree(folder)
+    assert load_card(package) == model.card
+    assert np.array_equal(load_model(package)(tiles(), 0), model(tiles(), 0))
+
+
+def test_of_a_package_only_what_a_model_is_read_from_is_taken_out(package: Path) -> None:
+    with opened(package) as folder:
+        assert sorted(content(folder)) == ["town.emd", "town.safetensors"]
+    assert not folder.exists()
+    with opened(package.with_suffix("")) as same:
+        assert same == package.with_suffix("")
+
+
+def link(name: str) -> ZipInfo:
+    entry = ZipInfo(name)
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return entry
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("../evil.emd", "/evil.emd", "a/../../evil.emd", "..", "..\\evil.emd", "C:evil.emd"),
+        link("evil.emd"),
+    ],
+    ids=str,
+)
+def test_a_package_that_reaches_out_of_its_folder_is_not_opened(package: Path, entry: Any) -> None:
+    with ZipFile(package, "a") as zipped:
+        zipped.writestr(entry, "{}")
+    before = {path for path in package.parent.rglob("*")}
+    for read in (load_card, load_model):
+        with pytest.raises(ModelError, match="town.dlpk: not opened: .*outside its folder") as no:
+            read(package)
+        assert "\n" not in str(no.value)
+    assert {path for path in package.parent.rglob("*")} == before
+    assert not list(package.parents[1].glob("evil*"))
+
+
+def test_a_package_that_would_swell_is_not_opened(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "x.dlpk", "w", ZIP_DEFLATED) as zipped:
+        zipped.writestr("x.safetensors", bytes(10**7))
+    with pytest.raises(ModelError, match="would swell to 10000000 bytes"):
+        load_card(tmp_path / "x.dlpk")
+
+
+def test_a_damaged_or_foreign_package_is_refused(package: Path) -> None:
+    os.truncate(package, package.stat().st_size // 2)
+    with pytest.raises(ModelError, match=r"town.dlpk: a package that cannot be read \("):
+        load_card(package)
+    with ZipFile(package, "w") as zipped:
+        zipped.writestr("esri.emd", json.dumps({"Framework": "arcgis.learn.models._inferencing"}))
+    with pytest.raises(ModelError, match="is of framework 'arcgis.learn.models._inferencing'"):
+        load_model(package)
 
 
 def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -408,7 +408,7 @@ def test_a_grid_with_gaps_is_refused(rows: list, titles: list) -> None:
 
 def history(epochs: int) -> list[dict[str, float | None]]:
     rng = np.random.default_rng(0)
-    names = ["fake_d_real_class_loss", "l1_loss", "real_d_loss", "fake_d_loss", "valid_l1"]
+    names = ["fake_d_real_class_loss", "l1_loss", "real_d_loss", "fake_d_loss", "valid_l1_loss"]
     made = [dict(zip(names, rng.uniform(0.2, 0.9, 5).tolist(), strict=True)) for _ in range(epochs)]
     for epoch in made:
         epoch["total_gen_loss"] = epoch["fake_d_real_class_loss"] + 100 * epoch["l1_loss"]
@@ -441,7 +441,7 @@ def test_every_loss_is_drawn_at_its_epoch(epochs: int) -> None:
         "discriminator, real": points("real_d_loss"),
         "discriminator, translated": points("fake_d_loss"),
     }
-    assert likeness == {"training": points("l1_loss"), "validation": points("valid_l1")}
+    assert likeness == {"training": points("l1_loss"), "validation": points("valid_l1_loss")}
     for axes in figure.axes:
         low, high = axes.get_xlim()
         assert low < 1 and high > epochs
@@ -474,10 +474,21 @@ def test_further_measures_have_axes_of_their_own_and_other_keys_none() -> None:
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
 
 
+def test_accuracy_and_gradients_are_drawn_where_they_were_measured() -> None:
+    pairs = [("d_accuracy_real", "d_accuracy_fake"), ("gen_grad_norm", "disc_grad_norm")]
+    made = [{"l1_loss": 1.0, **{name: 0.5 for pair in pairs for name in pair}}]
+    drawn = curves(loss_curves(made))
+    assert drawn[2:] == [
+        {"real": [(1, 0.5)], "translated": [(1, 0.5)]},
+        {"generator": [(1, 0.5)], "discriminator": [(1, 0.5)]},
+    ]
+
+
 @pytest.mark.filterwarnings("error")
 def test_missing_and_infinite_values_are_left_out() -> None:
-    made = [{"l1_loss": 1.0, "valid_l1": None}, {"l1_loss": np.nan}, {"valid_l1": np.inf}]
-    figure = loss_curves([*made, {"l1_loss": 0.5, "valid_l1": 0.25}])
+    made = [{"l1_loss": 1.0, "valid_l1_loss": None}, {"l1_loss": np.nan}]
+    made.append({"valid_l1_loss": np.inf})
+    figure = loss_curves([*made, {"l1_loss": 0.5, "valid_l1_loss": 0.25}])
     assert curves(figure) == [{}, {"training": [(1, 1), (4, 0.5)], "validation": [(4, 0.25)]}]
     rendered(figure)
 

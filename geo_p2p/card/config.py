@@ -30,6 +30,8 @@ class TrainConfig:
     pixel_loss, pixel_weight : "l1" or "l2" and its weight beside the adversary; for class targets
         the weight of the cross-entropy is `class_weight`.
     gan : adversarial loss, "bce" or "lsgan".
+    ema : share of its former value that a running mean of the generator's weights keeps at each
+        step (0.999, say); the mean is what is validated, saved and used. 0 for none.
     augment : "dihedral" (8 flips and turns), "mirror" (left-right) or "none".
     jitter : px a chip is enlarged by before a random crop of its own size; 0 for none.
     seed : of weights, order and augmentation.
@@ -62,6 +64,7 @@ class TrainConfig:
     pixel_weight: float = 100.0
     class_weight: float = 10.0
     gan: str = "lsgan"
+    ema: float = 0.0
     augment: str = "dihedral"
     jitter: int = 0
     seed: int = 42
@@ -148,5 +151,6 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {name: (1, math.inf) for name in ("epochs", "batch_size", "halvings", "ngf", "layers", "ndf")}
     | {name: (0, math.inf) for name in ("pixel_weight", "class_weight", "jitter", "seed")}
     | {name: (0, 1) for name in ("beta1", "beta2", "flat", "dropout")}
+    | {"ema": (0, 0.999999)}
 )
 """Smallest and largest number a setting may be."""

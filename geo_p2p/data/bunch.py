@@ -113,6 +113,15 @@ class DataBunch(DataLoaders):  # type: ignore[misc]
         loaders[0].rng = random.Random(self.seed)
         return loaders
 
+    def begin_epoch(self, number: int) -> None:
+        """Draw order and augmentation of the training chips by the number of the epoch alone.
+
+        What was drawn before has no part in it, so that a training that goes on somewhere else
+        sees the same batches.
+        """
+        self.train_dl.rng = random.Random(f"{self.seed} {number}")
+        self.train_dl.dataset.begin_epoch(number)
+
     @property
     def batch_size(self) -> int:
         """Chips a training batch."""

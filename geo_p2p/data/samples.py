@@ -111,7 +111,7 @@ class ChipSet(Sequence[Sample]):
 
     Attributes
     ----------
-    rng : where the variation is drawn from; its state is part of a checkpoint.
+    rng : where the variation is drawn from, anew each epoch: a checkpoint needs no state of it.
     """
 
     def __init__(
@@ -124,7 +124,12 @@ class ChipSet(Sequence[Sample]):
         self.chips = chips
         self.scalings = scalings
         self.augmentation = augmentation or Augmentation()
-        self.rng = np.random.default_rng(seed)
+        self.seed = seed
+        self.begin_epoch(0)
+
+    def begin_epoch(self, number: int) -> None:
+        """Vary samples by the number of the epoch alone, whatever was drawn before."""
+        self.rng = np.random.default_rng([self.seed, number])
 
     def __len__(self) -> int:
         """Return the number of chips."""

@@ -52,6 +52,7 @@ class Adversary(Callback):  # type: ignore[misc]
         with self.learn.arithmetic():
             real = self.discriminator(x, fill(y, known))
             fake = self.discriminator(x, image.detach())
+        self.judged = real.detach(), fake.detach()
         loss = discriminator_loss(real, fake, self.config.gan)
         self.optimiser.zero_grad()
         torch.autograd.backward(loss.total)

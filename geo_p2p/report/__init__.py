@@ -7,8 +7,9 @@ library has no business with either.
 
 from matplotlib.figure import Figure
 
-from .curves import loss_curves
+from .curves import loss_curves, lr_curve
 from .files import save_figure
+from .page import write_page
 from .panels import panel
 from .pictures import as_picture, robust_limits
 from .strip import triptych
@@ -17,8 +18,10 @@ __all__ = [
     "Figure",
     "as_picture",
     "loss_curves",
+    "lr_curve",
     "panel",
     "robust_limits",
     "save_figure",
     "triptych",
+    "write_page",
 ]

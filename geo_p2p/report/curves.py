@@ -44,30 +44,47 @@ _ADVERSARIES = _LOSSES | {
 _LIKENESS = {
     "l1_loss": Curve("training", _ORANGE),
     "valid_l1_loss": Curve("validation", _BLUE),
-    "valid_l1": Curve("validation", _BLUE),
 }
-_MEASURES = {"psnr": "PSNR in dB", "ssim": "SSIM", "hp_l1": "HP-L1", "miou": "mean IoU"}
+_FURTHER = {
+    "Share of patches the discriminator judges right": {
+        "d_accuracy_real": Curve("real", _BLUE, "--"),
+        "d_accuracy_fake": Curve("translated", _BLUE, ":"),
+    },
+    "Gradient norm": {
+        "gen_grad_norm": Curve("generator", _ORANGE),
+        "disc_grad_norm": Curve("discriminator", _BLUE),
+    },
+}
+_MEASURES = {
+    "l1": "L1 in the target's unit",
+    "psnr": "PSNR in dB",
+    "ssim": "SSIM",
+    "hp_l1": "HP-L1",
+    "miou": "mean IoU",
+}
 
 
 def loss_curves(history: History) -> Figure:
     """Return the losses and the validation measures of a training, epoch by epoch.
 
     Left, generator against discriminator; right, the distance to the truth in training and
-    validation (L1, or what stands in its place for classes). Every further ``valid_*`` of the
-    history has its own axes below. A value that is missing, None or not finite is left out and
-    its neighbours are joined: validation may be rarer than epochs.
+    validation (L1, or what stands in its place for classes). Below, where the history holds them:
+    how well the discriminator judges, the gradients, and axes for every further ``valid_*``.
+    A value that is missing, None or not finite is left out and its neighbours are joined:
+    validation may be rarer than epochs.
 
     Parameters
     ----------
     history
         One dict an epoch: ``total_gen_loss``, ``fake_d_real_class_loss``, ``l1_loss``,
-        ``total_disc_loss``, ``real_d_loss``, ``fake_d_loss`` and ``valid_*``. Other keys are not
-        drawn.
+        ``total_disc_loss``, ``real_d_loss``, ``fake_d_loss``, ``d_accuracy_real``,
+        ``d_accuracy_fake``, ``gen_grad_norm``, ``disc_grad_norm`` and ``valid_*``. Other keys are
+        not drawn.
 
     Returns
     -------
     Figure
-        Two axes, and one for each further measure.
+        Two axes, and one for each further subject.
 
     Raises
     ------
@@ -77,17 +94,45 @@ def loss_curves(history: History) -> Figure:
     if not history:
         raise GeoP2PError("no epoch has been trained: there is no history to draw")
     names = dict.fromkeys(name for epoch in history for name in epoch)
-    further = [name for name in names if _is_measure(name, history)]
+    further = {
+        title: curves
+        for title, curves in _FURTHER.items()
+        if any(np.isfinite(_values(history, name)).any() for name in curves)
+    }
+    for name in (name for name in names if _is_measure(name, history)):
+        measure = name.removeprefix("valid_")
+        title = _MEASURES.get(measure, measure.replace("_", " "))
+        further[f"{title} (validation)"] = {name: Curve(title, _GREEN)}
     lines = math.ceil((2 + len(further)) / 2)
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.05, hspace=0.06)
     figure = Figure(figsize=(10, 3.75 * lines), dpi=DPI, layout=layout, facecolor=PAPER)
     axes = [figure.add_subplot(lines, 2, number + 1) for number in range(2 + len(further))]
     _draw(axes[0], "Generator against discriminator", history, _ADVERSARIES)
     _draw(axes[1], "Distance to the truth", history, _LIKENESS)
-    for each, name in zip(axes[2:], further, strict=True):
-        measure = name.removeprefix("valid_")
-        title = _MEASURES.get(measure, measure.replace("_", " "))
-        _draw(each, f"{title} (validation)", history, {name: Curve(title, _GREEN)})
+    for each, (title, curves) in zip(axes[2:], further.items(), strict=True):
+        _draw(each, title, history, curves)
+    return figure
+
+
+def lr_curve(rates: Sequence[float], losses: Sequence[float], chosen: float) -> Figure:
+    """Return the loss by step size of a sweep, with the step size that was chosen.
+
+    Parameters
+    ----------
+    rates, losses
+        Of every step.
+    chosen
+        One of the rates.
+    """
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure(figsize=(6, 3.75), dpi=DPI, layout=layout, facecolor=PAPER)
+    axes = figure.add_subplot()
+    axes.plot(rates, losses, color=_ORANGE, linewidth=1.6, label="generator, total")
+    axes.axvline(chosen, color=_BLUE, linestyle=":", label=f"chosen: {chosen:.2g}")
+    axes.set_xscale("log")
+    axes.set_title("Loss by step size", loc="left", fontsize=11, color=INK)
+    axes.set_xlabel("step size", color=FAINT)
+    _plain(axes)
     return figure
 
 
@@ -132,6 +177,11 @@ def _tidy(axes: Axes, title: str, epochs: int) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    """Give axes a faint grid, no box and, of several lines, a legend."""
     axes.grid(axis="y", color=_GRID)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,164 @@
+"""One fit from its plan: what is called when, and what is left at the end."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastai.callback.core import Callback
+from torch import Tensor
+
+from geo_p2p.errors import ModelError
+from geo_p2p.model_file import model_folder
+from geo_p2p.networks import calibrate_batch_norm
+from geo_p2p.pix2pix.callbacks import Chance, Schedule, flat_then_linear, one_cycle
+from geo_p2p.pix2pix.checkpoints import Checkpoints
+from geo_p2p.pix2pix.loggers import Board, HistoryFile, Samples, WeightsAndBiases
+from geo_p2p.pix2pix.plan import FitConfig, has_stalled
+from geo_p2p.pix2pix.progress import Bar, Progress
+from geo_p2p.pix2pix.state import restore, take
+from geo_p2p.pix2pix.telemetry import Listener, Telemetry
+from geo_p2p.pix2pix.training import Training
+from geo_p2p.pix2pix.watch import Watch
+
+__all__ = ["fit", "seeded"]
+
+CALIBRATION = 64
+"""Batches that batch norm's statistics are taken over when training ends."""
+
+
+def fit(
+    training: Training,
+    plan: FitConfig,
+    progress: bool | Progress = True,
+    callbacks: Sequence[Callback] = (),
+) -> None:
+    """Train the epochs of a plan that are not trained yet, and leave the best ones' weights.
+
+    Parameters
+    ----------
+    training : what to train; it may be in the midst of the plan.
+    plan : of the whole fit.
+    progress : whether to show it, on stderr; or what to call with (epochs done, in all).
+    callbacks : fastai's own, or others for its loop.
+
+    Raises
+    ------
+    ModelError
+        If a loss or gradient is no longer a number; the weights are then those of the last epoch.
+    """
+    training.plan = plan
+    files = plan.checkpoint is not False or plan.tensorboard or bool(plan.wandb)
+    if training.folder is None and files:
+        training.folder = _run_folder(training.data.origin.working_dir)
+    with seeded(training):
+        stopped = plan.early_stopping and has_stalled(training.rows, plan.monitor)
+        if training.epochs < plan.last and not stopped:
+            _train(training, plan, progress, callbacks)
+        _finish(training, plan)
+    training.generator.eval()
+
+
+def _train(
+    training: Training, plan: FitConfig, progress: bool | Progress, callbacks: Sequence[Callback]
+) -> None:
+    """Run fastai's loop over the epochs that are left."""
+    done = training.epochs - plan.first
+    bar = Bar(progress, done, plan.epochs)
+    good = _Good(training)
+    with contextlib.ExitStack() as stack:
+        listeners: list[Listener] = [good, Watch(training), *_listeners(training, plan, stack)]
+        telemetry = Telemetry(training, plan, bar, listeners)
+        factor = one_cycle if plan.one_cycle else flat_then_linear(training.config.flat)
+        schedule = Schedule(plan.lr or training.config.lr, factor, done, plan.epochs)
+        chance = Chance(training.config.seed, training.epochs)
+        # fastai tells its callbacks of its own interruptions only.
+        stack.callback(bar.close)
+        stack.callback(training.learn.precision.close)
+        if training.average is not None:
+            stack.callback(training.average.close)
+        training.learn.opt.zero_grad()  # what an interruption may have left
+        bar.start()
+        training.learn.fit(plan.epochs - done, cbs=[chance, schedule, telemetry, *callbacks])
+    if telemetry.diverged:
+        restore(training, good.state)
+    if telemetry.failure is not None:
+        raise telemetry.failure
+
+
+class _Good:
+    """The state after the last epoch that came to its end."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self()
+
+    def __call__(self) -> None:
+        """Take the state."""
+        self.state = take(self.training)
+
+
+def _listeners(
+    training: Training, plan: FitConfig, stack: contextlib.ExitStack
+) -> Iterator[Listener]:
+    """Who is told of every epoch; checkpoints last, so that they hold what all others saw."""
+    if training.folder is None:
+        return
+    try:
+        training.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"{training.folder}: cannot be made ({error.strerror})") from error
+    samples = Samples(training)
+    yield HistoryFile(training)
+    yield samples
+    if plan.tensorboard:
+        board = Board(training, samples.path)
+        stack.callback(board.close)
+        yield board
+    if plan.wandb:
+        project = plan.wandb if isinstance(plan.wandb, str) else "geo_p2p"
+        remote = WeightsAndBiases(training, project, samples.path)
+        stack.callback(remote.close)
+        yield remote
+    if plan.checkpoint is not False:
+        checkpoints = Checkpoints(training)
+        checkpoints.begin()
+        yield checkpoints
+
+
+def _finish(training: Training, plan: FitConfig) -> None:
+    """Bring back the best epoch's weights, and take batch norm's statistics anew."""
+    if plan.checkpoint is not False:
+        checkpoints = Checkpoints(training)
+        best = checkpoints.best()
+        if best is not None and best != training.epochs:
+            checkpoints.load(best)
+    # Running averages lag behind weights that still move.
+    training.data.begin_epoch(training.epochs)
+    batches = (x for x, *_ in itertools.islice(_endless(training.data.train_dl), CALIBRATION))
+    calibrate_batch_norm(training.generator, batches)
+
+
+@contextlib.contextmanager
+def seeded(training: Training) -> Iterator[None]:
+    """Draw dropout from the run's own seed, and leave the user's random numbers alone."""
+    forked = [training.device] if training.device.type == "cuda" else []
+    with torch.random.fork_rng(forked):
+        torch.manual_seed(training.config.seed + training.epochs)
+        yield
+
+
+def _run_folder(home: Path | None) -> Path:
+    """A folder for a run that has no name yet, beside where models are saved."""
+    now = time.strftime("%Y-%m-%d_%H-%M-%S")
+    names = itertools.chain([f"{now}.run"], (f"{now}_{n}.run" for n in itertools.count(2)))
+    return next(path for path in (model_folder(name, home) for name in names) if not path.exists())
+
+
+def _endless(loader: Any) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches of a loader, again and again."""
+    while True:
+        yield from loader
