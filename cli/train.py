@@ -1,5 +1,6 @@
 """``geo-p2p train``: train a model on a folder of chips."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -148,6 +149,8 @@ def train(
 
     MODEL_DIR.run holds checkpoints, history.csv and a picture of every epoch. An interrupted
     training goes on when the same command is given again with --resume.
+
+    On several GPUs or machines: torchrun --nproc-per-node N --no-python geo-p2p train ...
     """
     reading, fitting = (
         {name: value for name in names if (value := settings.pop(name)) is not None}
@@ -156,21 +159,37 @@ def train(
     run = model_dir.with_name(f"{model_dir.name}.run")
     checkpoint = newest(model_dir, run) if resume else None
     if checkpoint is None:
-        require_room(model_dir, overwrite)
         recipe = settings.pop("recipe") or TrainConfig.recipe
         config = TrainConfig.of(recipe, **settings)
-        require_run_room(run, overwrite or resume)
+        if is_first():
+            require_room(model_dir, overwrite)
+            require_run_room(run, overwrite or resume)
         model = begun(chips, config, reading)
-        if run.exists():
-            shutil.rmtree(run)
+        clear(run)
         model.fit(config.epochs, folder=run, progress=output.wanted(), **fitting)
     else:
         model = taken_up(chips, checkpoint, settings, fitting, reading)
         model.resume(settings["epochs"], progress=output.wanted())
+    if not is_first():
+        return
     record = saved(model, model_dir)
     if not as_json:
         record["scores"] = output.brief(record["scores"])
     output.show(record, as_json=as_json)
+
+
+def is_first() -> bool:
+    """Whether this process, of those that torchrun has started, is the one that writes."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK") == "0"
+
+
+def clear(run: Path) -> None:
+    """Remove an earlier run, while the other processes wait."""
+    from geo_p2p import processes
+
+    if is_first() and run.exists():
+        shutil.rmtree(run)
+    processes.wait()
 
 
 def newest(folder: Path, run: Path) -> Path | None:

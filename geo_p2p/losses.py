@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from geo_p2p.card import FILL
 from geo_p2p.errors import ModelError
+from geo_p2p.processes import count, mean
 
 __all__ = [
     "GAN_LOSSES",
@@ -196,5 +197,7 @@ def _difference(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 def _mean(values: Tensor, counts: Tensor) -> Tensor:
     """Mean of (batch, bands, rows, cols) that are 0 where (batch, 1, rows, cols) is False."""
-    number = counts.sum() * values.shape[1]
-    return values.sum() / number.clamp(min=1)
+    # Of several processes each has its share of the sum, and what it counts for: their mean is that
+    # of all valid pixels, however the holes fall.
+    number = mean(counts.sum() * values.shape[1] * 1.0)
+    return values.sum() / number.clamp(min=1 / count())

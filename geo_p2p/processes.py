@@ -3,15 +3,20 @@
 Alone, a process is the first of one, and everything here gives back what it is given.
 """
 
+import atexit
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from geo_p2p.errors import ModelError
 
-__all__ = ["count", "join", "mean", "rank", "share", "summed"]
+__all__ = ["agreed", "count", "join", "mean", "rank", "share", "summed", "wait"]
+
+
+Item = TypeVar("Item")
 
 
 def join(device: str) -> str:
@@ -39,7 +44,10 @@ def join(device: str) -> str:
     if not distributed.is_initialized():
         backend = "nccl" if device.startswith("cuda") else "gloo"
         try:
+            if backend == "nccl":
+                torch.cuda.set_device(device)
             distributed.init_process_group(backend)
+            atexit.register(distributed.destroy_process_group)
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(
@@ -59,7 +67,7 @@ def rank() -> int:
     return distributed.get_rank() if _joined() else 0
 
 
-def share(items: list[Any]) -> list[Any]:
+def share(items: Sequence[Item]) -> Sequence[Item]:
     """What falls to this process of what falls to all of them."""
     return items[rank() :: count()]
 
@@ -73,6 +81,19 @@ def summed(tensor: Tensor) -> Tensor:
 def mean(tensor: Tensor) -> Tensor:
     """Average a tensor over all processes, as `summed` does."""
     return tensor if count() == 1 else summed(tensor) / count()
+
+
+def agreed(number: int) -> int:
+    """What the first process says: others may have rounded to another number."""
+    if count() == 1:
+        return number
+    told = torch.tensor([int(number) if rank() == 0 else 0], device=_device())
+    return int(_reduced(told))
+
+
+def wait() -> None:
+    """Wait until all processes have come here."""
+    agreed(0)
 
 
 class _Sum(torch.autograd.Function):
@@ -89,6 +110,11 @@ def _reduced(tensor: Tensor) -> Tensor:
     total = tensor.clone()
     distributed.all_reduce(total)
     return total
+
+
+def _device() -> torch.device:
+    """Where the backend takes tensors from."""
+    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
 
 
 def _joined() -> bool:

@@ -5,10 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from pairs import TINY, bunch, classed, inverted
 from torch import Tensor, distributed, multiprocessing, nn
 
 from geo_p2p.networks.batch_norm import BatchNorm
+from geo_p2p.pix2pix import Pix2Pix
+
+from fastai.callback.core import Callback  # isort: skip
 
 Work = Callable[[int], Any]
 PROCESSES = 2
@@ -91,3 +96,58 @@ def test_alone_batch_norm_is_torch_s() -> None:
         assert torch.equal(ours(x), theirs(x))
     ours.eval(), theirs.eval()
     assert torch.equal(ours(x), theirs(x))
+
+
+# ------------------------------------------------------------------ training
+
+
+def model_of(kind: str) -> Pix2Pix:
+    """Return a model, with all that varies by chance or is averaged."""
+    pairs = {"values": inverted, "classes": classed}[kind]
+    chips = pairs(10)
+    for hole, chip in enumerate(chips):  # as many valid pixels in no two chips
+        chip.valid[:, : 2 * hole] = False
+    settings = {"augment": "dihedral", "jitter": 4, "ema": 0.9, "batch_size": 4, "lr": 1e-3}
+    return Pix2Pix(bunch(chips, pairs(3, seed=50)), **{**TINY, **settings})
+
+
+def trained(kind: str) -> dict[str, Any]:
+    """Train a model for two epochs; return its weights, the first gradients, its history."""
+    model = model_of(kind)
+    grads: dict[str, Tensor] = {}
+
+    class Note(Callback):  # type: ignore[misc]
+        def before_step(self) -> None:
+            if not grads:
+                for part in (self.learn.model, model.discriminator):
+                    named = getattr(part, "module", part).named_parameters()
+                    grads.update({f"{len(grads)} {name}": p.grad.clone() for name, p in named})
+
+    model.fit(2, checkpoint=False, progress=False, callbacks=[Note()])
+    weights = {
+        f"{part} {name}": value
+        for part, network in (("G", model.generator), ("D", model.discriminator))
+        for name, value in network.state_dict().items()
+    }
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in model.history]
+    return {"weights": weights, "grads": grads, "rows": rows}
+
+
+def trained_values(rank: int) -> dict[str, Any]:
+    return trained("values")
+
+
+def trained_classes(rank: int) -> dict[str, Any]:
+    return trained("classes")
+
+
+@pytest.mark.parametrize("work", [trained_values, trained_classes])
+def test_two_processes_train_as_one_does_with_the_joint_batch(work: Work, tmp_path: Path) -> None:
+    alone = work(0)
+    for each in together(work, tmp_path):
+        for name, grad in alone["grads"].items():
+            torch.testing.assert_close(each["grads"][name], grad, rtol=1e-3, atol=1e-5)
+        for name, value in alone["weights"].items():
+            torch.testing.assert_close(each["weights"][name], value, rtol=1e-2, atol=1e-3)
+        for row, expected in zip(each["rows"], alone["rows"], strict=True):
+            assert row == pytest.approx(expected, rel=1e-2)

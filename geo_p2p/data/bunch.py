@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geo_p2p import processes
 from geo_p2p.card import Scaling
 from geo_p2p.chips import Chip
 from geo_p2p.data.samples import Augmentation, ChipSet
+from geo_p2p.errors import ModelError
 from geo_p2p.report import Figure, as_picture, panel
 
 with warnings.catch_warnings():
@@ -90,8 +92,20 @@ class DataBunch(DataLoaders):  # type: ignore[misc]
         )
 
     def configure(self, batch_size: int, augmentation: Augmentation) -> None:
-        """Let a recipe decide what the user left open."""
+        """Let a recipe decide what the user left open.
+
+        Raises
+        ------
+        ModelError
+            If a batch cannot be divided among the processes that train together.
+        """
         asked_size, asked_augmentation = self.asked
+        count, size = processes.count(), asked_size or batch_size
+        if size % count or len(self.chips[0]) < count:
+            raise ModelError(
+                f"{count} processes cannot share batches of {size} of {len(self.chips[0])} chips: "
+                f"take a multiple of {count} (--batch-size), or start fewer"
+            )
         self.loaders = self._loaders(asked_size or batch_size, asked_augmentation or augmentation)
 
     def adopt(self, scalings: tuple[Scaling, Scaling]) -> None:
@@ -100,13 +114,13 @@ class DataBunch(DataLoaders):  # type: ignore[misc]
         self.loaders = self._loaders(self.batch_size, self.asked[1])
 
     def _loaders(self, batch_size: int, augmentation: Augmentation | None) -> list[DataLoader]:
-        train = ChipSet(self.chips[0], self.scalings, augmentation, self.seed)
+        train = ChipSet(self.chips[0], self.scalings, augmentation, self.seed, shared=True)
         valid = ChipSet(self.chips[1], self.scalings)
         # fastai draws a seed for every loader from Python's random numbers, which are the user's.
         state = random.getstate()
         loaders = [
             # A last short batch would weigh more a chip, and batch norm needs company.
-            _loader(train, min(batch_size, len(train)), shuffle=True, drop_last=True),
+            _loader(train, _divided(batch_size, len(train)), shuffle=True, drop_last=True),
             _loader(valid, min(batch_size, max(1, len(valid)))),
         ]
         random.setstate(state)
@@ -153,6 +167,12 @@ class DataBunch(DataLoaders):  # type: ignore[misc]
         images = [as_picture(chip.x, chip.valid, **_look(x))]
         images += [as_picture(image, chip.valid, **_look(y)) for image in (chip.y, *translated)]
         return images
+
+
+def _divided(batch_size: int, chips: int) -> int:
+    """Size of a batch of all processes together, each of which takes as many of its chips."""
+    count = processes.count()
+    return max(1, min(batch_size, chips) // count) * count
 
 
 def _loader(chips: ChipSet, batch_size: int, **how: Any) -> DataLoader:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from geo_p2p import processes
 from geo_p2p.card import Scaling
 from geo_p2p.chips import Chip
 from geo_p2p.losses import fill
@@ -20,6 +21,14 @@ Sample = tuple[Tensor, Tensor, Tensor]
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """x, y and valid, (batch, channels, rows, cols) each."""
+
+
+class Move(NamedTuple):
+    """Where the crop of a sample begins (row, column), and how it is turned and flipped then."""
+
+    corner: tuple[int, int]
+    turns: int
+    flip: bool
 
 
 @dataclass(frozen=True)
@@ -44,28 +53,27 @@ class Augmentation:
         rng : what is drawn from, sample by sample, whatever the device.
         classes : whether y is one-hot and must not be blended.
         """
-        moves = [self._drawn(rng) for _ in batch[0]]
+        return self.moved(batch, self.drawn(len(batch[0]), rng), classes)
+
+    def drawn(self, count: int, rng: np.random.Generator) -> list[Move]:
+        """Draw the moves of so many samples."""
+        return [self._drawn(rng) for _ in range(count)]
+
+    def moved(self, batch: Batch, moves: Sequence[Move], classes: bool) -> Batch:
+        """Make the moves of the samples of a batch."""
         if self.jitter:
             batch = _jittered(batch, self.jitter, [move.corner for move in moves], classes)
         x, y, valid = (_turned(images, moves) for images in batch)
         return x, y, valid
 
-    def _drawn(self, rng: np.random.Generator) -> "_Move":
+    def _drawn(self, rng: np.random.Generator) -> Move:
         corner = (0, 0)
         if self.jitter:
             top, left = rng.integers(0, self.jitter + 1, 2).tolist()
             corner = top, left
         turns = int(rng.integers(4)) if self.kind == "dihedral" else 0
         flip = bool(rng.integers(2)) if self.kind != "none" else False
-        return _Move(corner, turns, flip)
-
-
-class _Move(NamedTuple):
-    """Where the crop of a sample begins (row, column), and how it is turned and flipped then."""
-
-    corner: tuple[int, int]
-    turns: int
-    flip: bool
+        return Move(corner, turns, flip)
 
 
 def _jittered(
@@ -89,7 +97,7 @@ def _jittered(
     return fill(moved(x), kept), fill(y, kept), kept
 
 
-def _turned(images: Tensor, moves: Sequence[_Move]) -> Tensor:
+def _turned(images: Tensor, moves: Sequence[Move]) -> Tensor:
     """Turn and flip (batch, channels, rows, cols): at most 8 steps, however large the batch."""
     turned = torch.empty_like(images)
     for turns, flip in {(move.turns, move.flip) for move in moves}:
@@ -108,6 +116,7 @@ class ChipSet(Sequence[Sample]):
     scalings : of input and target.
     augmentation : how the samples of a batch vary.
     seed : of the variation.
+    shared : whether each of the processes that train together takes its share of a batch.
 
     Attributes
     ----------
@@ -120,7 +129,9 @@ class ChipSet(Sequence[Sample]):
         scalings: tuple[Scaling, Scaling],
         augmentation: Augmentation | None = None,
         seed: int = 42,
+        shared: bool = False,
     ) -> None:
+        self.shared = shared
         self.chips = chips
         self.scalings = scalings
         self.augmentation = augmentation or Augmentation()
@@ -143,12 +154,17 @@ class ChipSet(Sequence[Sample]):
         return torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(chip.valid)[None]
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """Return samples together, (batch, channels, rows, cols), as they are."""
-        x, y, valid = (
-            torch.stack(images) for images in zip(*(self[i] for i in indices), strict=True)
-        )
+        """Return samples together, (batch, channels, rows, cols), as they are; or their share."""
+        samples = [self[i] for i in (processes.share(indices) if self.shared else indices)]
+        x, y, valid = (torch.stack(images) for images in zip(*samples, strict=True))
         return x, y, valid
 
     def varied(self, batch: Batch) -> Batch:
-        """Vary a batch where it is: on the device, if it was moved there."""
-        return self.augmentation(batch, self.rng, bool(self.scalings[1].classes))
+        """Vary a batch where it is: on the device, if it was moved there.
+
+        Every process draws for all samples, so that they are what one process would make.
+        """
+        count = len(batch[0]) * (processes.count() if self.shared else 1)
+        moves = self.augmentation.drawn(count, self.rng)
+        mine = processes.share(moves) if self.shared else moves
+        return self.augmentation.moved(batch, mine, bool(self.scalings[1].classes))

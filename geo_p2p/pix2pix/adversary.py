@@ -29,7 +29,7 @@ class Adversary(Callback):  # type: ignore[misc]
     run_valid = False
 
     def __init__(self, discriminator: nn.Module, config: TrainConfig, logits: bool) -> None:
-        self.discriminator = discriminator
+        self.discriminator = self.judge = discriminator
         self.config = config
         self.logits = logits
         self.optimiser = torch.optim.Adam(
@@ -50,8 +50,8 @@ class Adversary(Callback):  # type: ignore[misc]
         for group in self.optimiser.param_groups:
             group["lr"] = self.opt.hypers[-1]["lr"]
         with self.learn.arithmetic():
-            real = self.discriminator(x, fill(y, known))
-            fake = self.discriminator(x, image.detach())
+            real = self.judge(x, fill(y, known))
+            fake = self.judge(x, image.detach())
         self.judged = real.detach(), fake.detach()
         loss = discriminator_loss(real, fake, self.config.gan)
         self.optimiser.zero_grad()

@@ -11,6 +11,7 @@ import torch
 from fastai.callback.core import Callback
 from torch import Tensor
 
+from geo_p2p import processes
 from geo_p2p.errors import ModelError
 from geo_p2p.model_file import model_folder
 from geo_p2p.networks import calibrate_batch_norm
@@ -54,6 +55,7 @@ def fit(
     files = plan.checkpoint is not False or plan.tensorboard or bool(plan.wandb)
     if training.folder is None and files:
         training.folder = _run_folder(training.data.origin.working_dir)
+    processes.wait()  # before the first of them makes the folder
     with seeded(training):
         stopped = plan.early_stopping and has_stalled(training.rows, plan.monitor)
         if training.epochs < plan.last and not stopped:
@@ -67,10 +69,13 @@ def _train(
 ) -> None:
     """Run fastai's loop over the epochs that are left."""
     done = training.epochs - plan.first
-    bar = Bar(progress, done, plan.epochs)
+    first = processes.rank() == 0  # which alone shows and writes
+    bar = Bar(progress if first else False, done, plan.epochs)
     good = _Good(training)
     with contextlib.ExitStack() as stack:
-        listeners: list[Listener] = [good, Watch(training), *_listeners(training, plan, stack)]
+        listeners: list[Listener] = [good]
+        if first:
+            listeners += [Watch(training), *_listeners(training, plan, stack)]
         telemetry = Telemetry(training, plan, bar, listeners)
         factor = one_cycle if plan.one_cycle else flat_then_linear(training.config.flat)
         schedule = Schedule(plan.lr or training.config.lr, factor, done, plan.epochs)
@@ -80,6 +85,8 @@ def _train(
         stack.callback(training.learn.precision.close)
         if training.average is not None:
             stack.callback(training.average.close)
+        if processes.count() > 1:
+            stack.callback(training.learn.together.close)
         training.learn.opt.zero_grad()  # what an interruption may have left
         bar.start()
         training.learn.fit(plan.epochs - done, cbs=[chance, schedule, telemetry, *callbacks])
@@ -133,8 +140,8 @@ def _finish(training: Training, plan: FitConfig) -> None:
     """Bring back the best epoch's weights, and take batch norm's statistics anew."""
     if plan.checkpoint is not False:
         checkpoints = Checkpoints(training)
-        best = checkpoints.best()
-        if best is not None and best != training.epochs:
+        best = processes.agreed(checkpoints.best() or training.epochs)
+        if best != training.epochs:
             checkpoints.load(best)
     # Running averages lag behind weights that still move.
     training.data.begin_epoch(training.epochs)
@@ -153,7 +160,7 @@ def seeded(training: Training) -> Iterator[None]:
 
 def _run_folder(home: Path | None) -> Path:
     """A folder for a run that has no name yet, beside where models are saved."""
-    now = time.strftime("%Y-%m-%d_%H-%M-%S")
+    now = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(processes.agreed(int(time.time()))))
     names = itertools.chain([f"{now}.run"], (f"{now}_{n}.run" for n in itertools.count(2)))
     return next(path for path in (model_folder(name, home) for name in names) if not path.exists())
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Self
 
+from geo_p2p import processes
 from geo_p2p.card import ModelCard, TrainConfig
 from geo_p2p.data import DataBunch
 from geo_p2p.device import choose_device
@@ -139,6 +140,8 @@ class Pix2Pix(Trainable):
         saving(arcgis)
         training = self._training
         folder = model_folder(name_or_path, self.data.origin.working_dir if self.data else None)
+        if processes.rank():  # the first of several writes
+            return folder
         if self.data is not None and self.data.chips[1] and compute_metrics and not self.metrics:
             self.compute_metrics()
         card = self.card

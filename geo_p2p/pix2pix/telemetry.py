@@ -9,6 +9,7 @@ import torch
 from fastai.callback.core import Callback, CancelFitException
 from torch import Tensor, nn
 
+from geo_p2p import processes
 from geo_p2p.errors import ModelError
 from geo_p2p.evaluate import scores_for
 from geo_p2p.pix2pix.plan import FitConfig, has_stalled
@@ -76,7 +77,8 @@ class Telemetry(Callback):  # type: ignore[misc]
             "disc_grad_norm": _gradient(adversary.discriminator),
         }
         # Stacked, because every number that is asked for alone waits for the device.
-        numbers = torch.stack([value.detach().float() for value in values.values()]).tolist()
+        stacked = torch.stack([value.detach().float() for value in values.values()])
+        numbers = processes.mean(stacked).tolist()
         for name, number in zip(values, numbers, strict=True):
             self._require_finite(name, number, f", step {self.iter + 1}")
             self._sums[name] = self._sums.get(name, 0.0) + len(self.xb[0]) * number
@@ -120,7 +122,7 @@ class Telemetry(Callback):  # type: ignore[misc]
         except Exception as error:
             self._stop(error)
         rows = self.training_state.rows
-        if self.plan.early_stopping and has_stalled(rows, self.plan.monitor):
+        if processes.agreed(self.plan.early_stopping and has_stalled(rows, self.plan.monitor)):
             raise CancelFitException
 
     def _require_finite(self, name: str, number: float, step: str) -> None:

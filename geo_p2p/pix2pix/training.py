@@ -9,6 +9,7 @@ import torch
 from fastai.learner import Learner
 from torch import nn
 
+from geo_p2p import processes
 from geo_p2p.card import ModelCard, Scaling, TrainConfig
 from geo_p2p.data import Augmentation, DataBunch
 from geo_p2p.device import choose_device, choose_precision
@@ -18,6 +19,7 @@ from geo_p2p.pix2pix.adversary import Adversary
 from geo_p2p.pix2pix.average import Average
 from geo_p2p.pix2pix.build import build_learner, require_size
 from geo_p2p.pix2pix.plan import FitConfig
+from geo_p2p.pix2pix.together import Together
 from geo_p2p.version import versions
 
 __all__ = ["Training"]
@@ -68,7 +70,7 @@ class Training:
             For chips whose size the networks cannot take, or a device that is not there.
         """
         require_size(data, generator, discriminator)
-        device = choose_device(config.device)
+        device = choose_device(processes.join(config.device))
         data.configure(config.batch_size, Augmentation(config.augment, config.jitter))
         data.to(device)
         # Optimisers keep their moments where their weights are when they are restored.
@@ -82,6 +84,8 @@ class Training:
         average = Average(generator, config.ema) if config.ema else None
         if average is not None:
             learn.add_cb(average)
+        if processes.count() > 1:
+            learn.add_cb(Together())
         return cls(data, config, learn, adversary, average, before)
 
     def adopt(self, scalings: tuple[Scaling, Scaling]) -> None:

@@ -1,0 +1,48 @@
+"""Several processes train one model: what each does beside its share of every batch."""
+
+import inspect
+from functools import partial
+
+from fastai.callback.core import Callback
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = ["Together"]
+
+SYNC = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")  # the newer name first
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
+"""Whether buffers are sent around at every step; norms keep the same statistics by themselves."""
+
+
+class Together(Callback):  # type: ignore[misc]
+    """Averages the gradients of both networks over all processes, while they are computed.
+
+    fastai's own does so on CUDA only. In training both networks run inside torch's
+    `DistributedDataParallel`; whoever looks at them between epochs finds them bare. Batch norm and
+    the losses see the joint batch by themselves: see `geo_p2p.processes`.
+    """
+
+    order = -20  # before fastai's own callback puts `learn.model` into train mode
+
+    def before_fit(self) -> None:
+        """Take the weights of the first process, everywhere."""
+        wrap = partial(DistributedDataParallel, **{SYNC: False})
+        self._bare = self.learn.model
+        self._wrapped = wrap(self._bare)
+        self.adversary.judge = wrap(self.adversary.discriminator)
+
+    def before_train(self) -> None:
+        """Train in step with the others."""
+        self.learn.model = self._wrapped
+
+    def after_train(self) -> None:
+        """Bare again, for whoever validates, looks or saves."""
+        self.learn.model = self._bare
+
+    def close(self) -> None:
+        """Bare again, also after an interruption."""
+        self.adversary.judge = self.adversary.discriminator
+        if hasattr(self, "_bare"):
+            self.learn.model = self._bare
