@@ -177,11 +177,14 @@ class Job:
 
     def tags(self) -> dict[str, str]:
         """Provenance, for the output's metadata."""
+        card = self.model.card
+        # Where the output begins, px of the raster: without it nobody finds the blocks again.
+        plan = {**asdict(self.plan), "row": self.window.row_off, "col": self.window.col_off}
         return {
             "GEO_P2P_MODEL": self.model.fingerprint,
             "GEO_P2P_SOURCE": self.source.name,
-            "GEO_P2P_TILES": "exact" if self.model.card.tile_safe else "blended",
-            "GEO_P2P_PLAN": json.dumps(asdict(self.plan)),
+            "GEO_P2P_TILES": "exact" if card.tile_safe else "blended",
+            "GEO_P2P_PLAN": json.dumps(plan if card.tile_safe else {**plan, "tile": card.size}),
         }
 
 
