@@ -138,10 +138,11 @@ class SeamRatio:
                 "measure seams on"
             )
         pieces = np.concatenate(self._pieces)
-        pieces = pieces[np.lexsort(pieces.T)]  # the bootstrap must not depend on who came first
+        pieces = pieces[np.lexsort(pieces.T)]  # sums must not depend on who came first
         _, on, off, means, variances = np.split(pieces, _ends(pieces), axis=1)
         spread = 1.0 if self._classes else _deviations(pieces[:, 0], means, variances)
-        on, off = (on / spread).mean(1), (off / spread).mean(1)
+        steps = np.stack([(part / spread).mean(1) for part in (on, off)])
+        on, off = steps[:, np.lexsort(steps)]  # nor draws, nor on what else tells pieces apart
         low, high = _interval(on, off, self._seed)
         return {
             "r": _ratio(on.sum(), off.sum()),

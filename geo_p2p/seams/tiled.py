@@ -114,7 +114,7 @@ class Differences:
         one, other = one[:, None, valid], other[:, None, valid]
         values = [self._target.inverse(image)[:, 0] for image in (one, other)]
         if self._target.classes:
-            self._units.append(values[0] != values[1])
+            self._units.append((values[0] != values[1]).astype(np.float64))
         else:
             self._units.append(np.abs(values[0].astype(np.float64) - values[1]))
         self._scaled.append(np.abs(one - other)[:, 0])
