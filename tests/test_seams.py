@@ -179,6 +179,18 @@ def test_the_interval_comes_from_the_seed_and_narrows_with_the_ground() -> None:
     assert narrow < wide
 
 
+def test_lines_that_are_blurred_do_not_pass() -> None:
+    image = noise()
+    for axis in (1, 2):
+        lines_ = np.arange(CORE, SIDE, CORE)
+        smooth = ndimage.uniform_filter1d(image, 4, axis)
+        near = np.isin(np.arange(SIDE), [lines_ - 1, lines_])
+        image = np.where(near[:, None] if axis == 1 else near, smooth, image)
+    found = measured(image)
+    assert found["r_high"] < 0.9
+    assert found["verdict"] == "fail"
+
+
 def test_too_few_pieces_claim_nothing() -> None:
     image = 100 * offsets(1, side=256) + terrain(256)
     assert measured(image, core=128)["verdict"] == "undecided"
@@ -392,7 +404,7 @@ def stencil(stride: int, halo: int) -> Any:
     return run
 
 
-SMALL = 2048 * 112**2
+SMALL = tiled.PIXEL * 112**2
 """Bytes that fit a window of 96 px with 8 px around it."""
 
 
@@ -442,7 +454,7 @@ def test_statistics_of_each_tile_show(tmp_path: Path, safe: bool) -> None:
     slope = np.linspace(-0.5, 0.5, 160 * 160, dtype="f4").reshape(1, 160, 160)
     src = RasterSource(mosaic_of(tmp_path / "src.tif", slope))
     model = Shown(card(tile_safe=safe, size=64), normed)
-    found = disagreement(model, src, block_size=64, memory=2048 * 600**2)
+    found = disagreement(model, src, block_size=64, memory=tiled.PIXEL * 600**2)
     # Half of the tiles' distance down the slope, or all of it.
     step = 0.2 if safe else 0.1
     assert found["disagreement"]["mean"] == pytest.approx(step, rel=0.6)
@@ -521,7 +533,7 @@ def test_invalid_pixels_do_not_count(tmp_path: Path) -> None:
 def test_a_window_fits_the_memory_and_holds_a_line(
     memory: int, rows: int, cols: int, stride: int
 ) -> None:
-    side = tiled._side(memory * 2048, 16, stride)
+    side = tiled._side(memory * tiled.PIXEL, 16, stride)
     assert (side + 32) ** 2 <= memory
     for length in (rows, cols):
         for line in range(stride, length, 3 * stride):

@@ -118,9 +118,9 @@ class SeamRatio:
                 The ratio and its 95 % interval, from a bootstrap over pieces. 1 where there are no
                 steps at all, neither on the lines nor beside them.
             ``verdict``
-                "pass" where the interval ends below `LIMIT`, "fail" where it begins above,
-                "undecided" where it spans it or there are fewer than `LEAST` pieces: take more
-                ground.
+                "pass" where the interval ends below `LIMIT`; "fail" where it begins above, or ends
+                below 1 / `LIMIT`: lines that are blurred, or pale, are seen too; "undecided" where
+                it spans `LIMIT` or there are fewer than `LEAST` pieces: take more ground.
             ``excess``
                 Mean step on the lines less that beside them, in standard deviations of a band;
                 for classes the share of pixels.
@@ -212,4 +212,4 @@ def _verdict(low: float, high: float, pieces: int) -> str:
     """Say what the interval says."""
     if pieces < LEAST or low <= LIMIT <= high:
         return "undecided"
-    return "pass" if high < LIMIT else "fail"
+    return "pass" if 1 / LIMIT <= high < LIMIT else "fail"

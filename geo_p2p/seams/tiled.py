@@ -23,9 +23,9 @@ __all__ = ["MEMORY", "disagreement"]
 MEMORY = 2 * 2**30
 """Bytes that the translation of a window at once may take."""
 
-PIXEL = 2048
-"""Bytes that a network holds for each pixel it sees, about: two layers of 64 channels in fp32, in
-and out, and what a convolution needs besides."""
+PIXEL = 1536
+"""Bytes that a network holds at most for each pixel it sees, and half as much to be sure: 1000 of a
+ResNet of 64 channels in fp32, 400 of a U-Net."""
 
 Values = NDArray[Any]
 Mask = NDArray[np.bool_]
