@@ -22,6 +22,7 @@ from geo_p2p.networks import build_generator, calibrate_batch_norm, initialise
 from geo_p2p.predict import PredictConfig, predict
 from geo_p2p.raster import RasterSource
 from geo_p2p.seams import Lattice, disagreement, lines, seams_of, tiled
+from geo_p2p.seams.tilings import Blended
 
 UNIT = Scaling("float32", (-1.0,), (1.0,))
 SIDE, CORE = 512, 128
@@ -463,19 +464,17 @@ def test_statistics_of_each_tile_show(tmp_path: Path, safe: bool) -> None:
 
 
 def test_blended_tiles_are_those_that_prediction_blends(tmp_path: Path) -> None:
+    def dropping(tiles: np.ndarray, seed: int) -> np.ndarray:
+        return stamped(tiles, seed) + np.float32(0.3 * np.sin(seed))
+
     src = source_of(tmp_path / "src.tif", 150, 170)
-    model = Shown(card(tile_safe=False, size=48), stamped)
+    model = Shown(card(tile_safe=False, size=48), dropping)
     predict(model, src, tmp_path / "o.tif", PredictConfig(block_size=64))
     mosaic = RasterSource(tmp_path / "o.tif").read()[0]
-    tilings = tiled.Blended(model, src)
-    blended, whole, valid = tilings.both(src.frame.window)
+    blended, whole, valid = Blended(model, src).both(src.frame.window)
     assert np.abs(UNIT.inverse(blended) - mosaic).max() < 1e-6
-    assert np.array_equal(
-        whole[0],
-        stamped(np.pad(src.read()[0], ((0, 0), (0, 2), (0, 6)), "symmetric")[None], 0)[
-            0, 0, :150, :170
-        ],
-    )
+    padded = np.pad(src.read()[0], ((0, 0), (0, 2), (0, 6)), "symmetric")
+    assert np.array_equal(whole, dropping(padded[None], 0)[0, :, :150, :170])
     assert valid.all()
 
 
