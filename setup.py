@@ -27,6 +27,7 @@ PACKAGES = [
     "geo_p2p.raster",
     "geo_p2p.report",
     "geo_p2p.scene",
+    "geo_p2p.seams",
 ]
 
 REQUIRES = [

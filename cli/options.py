@@ -92,6 +92,19 @@ class Sides(Parsed[int | tuple[int, int]]):
         return int(words[0]) if len(words) == 1 else (int(words[0]), int(words[1]))
 
 
+class Place(Parsed[tuple[int, int]]):
+    """A pixel, ``ROW,COL``, inside the raster or not: a tuple of two int."""
+
+    name = "row,col"
+
+    def parse(self, text: str) -> tuple[int, int]:
+        """Return (row, column)."""
+        words = re.fullmatch(r"\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*", text)
+        if words is None:
+            self.fail(f"{text!r} is not the row and column of a pixel, such as 0,512")
+        return int(words[1]), int(words[2])
+
+
 class Bounds(Parsed[tuple[float, float, float, float]]):
     """``"left bottom right top"``, spaces or commas between: a tuple of four floats."""
 

@@ -14,7 +14,7 @@ from geo_p2p.model_file import Translator, find_model, load_model
 from geo_p2p.predict import PredictConfig, Prediction, predict
 from geo_p2p.raster import RasterSource
 
-__all__ = ["evaluate_model", "predict_raster", "translate", "translate_chips"]
+__all__ = ["evaluate_model", "open_source", "predict_raster", "translate", "translate_chips"]
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def translate(
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Do what `predict_raster` does, with a loaded model, and say how it went."""
-    source = _source(translator, src, bidx)
+    source = open_source(translator, src, bidx)
     if dst is None:
         dst = f"{Path(source.paths[0]).stem}_translated.tif"
     if source.warped_to_map:
@@ -97,8 +97,8 @@ def _told(model: str | Path | None) -> Path:
     return path
 
 
-def _source(translator: Translator, src: Paths, bidx: Sequence[int] | None) -> RasterSource:
-    """Open the raster; its bands by number, or where it has more than the model was trained on."""
+def open_source(translator: Translator, src: Paths, bidx: Sequence[int] | None) -> RasterSource:
+    """Open a raster to translate: its bands by number, or those the model was trained on."""
     source, card = RasterSource(src, bidx), translator.card
     if bidx is None and card.bands and source.count > card.input.count:
         return RasterSource(source.paths, card.bands)

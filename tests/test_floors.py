@@ -29,7 +29,7 @@ FLOORS = [
     {"raster", "card", "metrics", "processes"},
     {"chips", "networks", "losses", "scene", "report", "device"},
     {"data", "model_file", "predict", "scatter", "evaluate", "baselines"},
-    {"translate"},
+    {"translate", "seams"},
     {"pix2pix"},
     {"demo"},
     {"cli"},

@@ -131,17 +131,24 @@ class BlockPlan(Sequence[Block]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"block {index} of {len(self)}")
         row, col = divmod(index % len(self), self.counts[1])
+        return self.at(row * self.size, col * self.size)
+
+    def at(self, row: int, col: int) -> Block:
+        """Return the block whose core begins at a pixel: of the plan, or out of step with it.
+
+        It sees a tile of the plan's one shape, and is exact at multiples of the stride.
+        """
         down = self._spans(row, self.height)
         across = self._spans(col, self.width)
-        return Block(row, col, *(span_window(r, c) for r, c in zip(down, across, strict=True)))
+        windows = (span_window(r, c) for r, c in zip(down, across, strict=True))
+        return Block(row // self.size, col // self.size, *windows)
 
     def __iter__(self) -> Iterator[Block]:
         """Iterate row-major."""
         return (self[i] for i in range(len(self)))
 
-    def _spans(self, index: int, length: int) -> tuple[Span, Span, Span]:
-        """Core, read and tile span of the block ``index`` along an axis."""
-        start = index * self.size
+    def _spans(self, start: int, length: int) -> tuple[Span, Span, Span]:
+        """Core, read and tile span along an axis of the block whose core begins at ``start``."""
         core = start, min(start + self.size, length)
         read = max(0, core[0] - self.margin), min(length, core[1] + self.margin)
         tile = start - self.margin, start - self.margin + self._tile_length(length)

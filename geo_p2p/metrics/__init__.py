@@ -1,7 +1,8 @@
 """Masked, streaming image measures, in the units of the data.
 
-Two accumulators, one for values and one for classes. Each is fed windows of a raster and gives
-the numbers of the whole raster, so memory follows the window and not the raster::
+Two accumulators, one for values and one for classes, compare with the truth. Each is fed windows
+of a raster and gives the numbers of the whole raster, so memory follows the window and not the
+raster::
 
     scores = ImageScores(data_range=255.0)
     for window, core in windows:  # the core, and 80 pixels around it
@@ -20,12 +21,25 @@ Windows whose cores partition the raster give the numbers of the whole raster, t
 
 `ChipScores` feeds either with chips, each an image of its own, and tells how they spread. `fid`
 compares the features of two sets of images, by a network that is the user's.
+
+`SeamRatio` needs no truth: it is fed the pixels along the lines between blocks, and lines beside
+them.
 """
 
 from .chips import ChipScores
 from .classes import ClassScores
 from .frechet import FeatureMoments, fid
+from .seams import SeamRatio
 from .structure import CONTEXT, STEP
 from .values import ImageScores
 
-__all__ = ["CONTEXT", "STEP", "ChipScores", "ClassScores", "FeatureMoments", "ImageScores", "fid"]
+__all__ = [
+    "CONTEXT",
+    "STEP",
+    "ChipScores",
+    "ClassScores",
+    "FeatureMoments",
+    "ImageScores",
+    "SeamRatio",
+    "fid",
+]

@@ -1,9 +1,10 @@
 """Several processes train one model: what each does beside its share of every batch."""
 
 import inspect
-from functools import partial
+from typing import Any
 
 from fastai.callback.core import Callback
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 __all__ = ["Together"]
@@ -28,10 +29,9 @@ class Together(Callback):  # type: ignore[misc]
 
     def before_fit(self) -> None:
         """Take the weights of the first process, everywhere."""
-        wrap = partial(DistributedDataParallel, **{SYNC: False})
         self._bare = self.learn.model
-        self._wrapped = wrap(self._bare)
-        self.adversary.judge = wrap(self.adversary.discriminator)
+        self._wrapped = _wrapped(self._bare)
+        self.adversary.judge = _wrapped(self.adversary.discriminator)
 
     def before_train(self) -> None:
         """Train in step with the others."""
@@ -46,3 +46,8 @@ class Together(Callback):  # type: ignore[misc]
         self.adversary.judge = self.adversary.discriminator
         if hasattr(self, "_bare"):
             self.learn.model = self._bare
+
+
+def _wrapped(network: nn.Module) -> nn.Module:
+    settings: dict[str, Any] = {SYNC: False}
+    return DistributedDataParallel(network, **settings)

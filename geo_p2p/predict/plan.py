@@ -17,13 +17,13 @@ from rasterio.windows import Window
 
 from geo_p2p.card import ModelCard, Scaling
 from geo_p2p.errors import ModelError, RasterError
-from geo_p2p.grid import Block, BlockPlan, intersection, overlap_of
+from geo_p2p.grid import Block, BlockPlan, TileGrid, intersection, overlap_of
 from geo_p2p.raster import Bands, RasterSource
 from geo_p2p.raster.bands import fits
 from geo_p2p.raster.files import stamp_of, translated
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
-__all__ = ["Job", "Model", "PredictConfig"]
+__all__ = ["Job", "Model", "PredictConfig", "blending_tiles"]
 
 log = logging.getLogger(__name__)
 
@@ -177,12 +177,23 @@ class Job:
 
     def tags(self) -> dict[str, str]:
         """Provenance, for the output's metadata."""
+        card, plan = self.model.card, asdict(self.plan)
+        # Where the output begins, px of the raster: without it nobody finds the blocks again.
+        plan |= {"row": self.window.row_off, "col": self.window.col_off}
+        if not card.tile_safe:
+            tiles = blending_tiles(card, self.plan.height, self.plan.width)
+            plan |= {"tile": tiles.size, "overlap": tiles.overlap}
         return {
             "GEO_P2P_MODEL": self.model.fingerprint,
             "GEO_P2P_SOURCE": self.source.name,
-            "GEO_P2P_TILES": "exact" if self.model.card.tile_safe else "blended",
-            "GEO_P2P_PLAN": json.dumps(asdict(self.plan)),
+            "GEO_P2P_TILES": "exact" if card.tile_safe else "blended",
+            "GEO_P2P_PLAN": json.dumps(plan),
         }
+
+
+def blending_tiles(card: ModelCard, height: int, width: int) -> TileGrid:
+    """Tiles of the size a model was trained on, half overlapping, for blending."""
+    return TileGrid(height, width, card.size, card.size // 2)
 
 
 def _block_size(stride: int, asked: int | None) -> int:

@@ -13,10 +13,10 @@ from rasterio.windows import Window
 
 from geo_p2p.errors import ModelError
 from geo_p2p.grid import Block, Tile, TileGrid, assemble, overlap_of
-from geo_p2p.predict.plan import Job
+from geo_p2p.predict.plan import Job, Model, blending_tiles
 from geo_p2p.raster import RasterSink
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "require_finite", "translate_tile"]
 
 AHEAD = 2
 """Batches read before they are needed, and blocks waiting to be written."""
@@ -67,8 +67,7 @@ class Runner:
     @property
     def _tiles(self) -> TileGrid:
         """Half-overlapping tiles of the size the model was trained on, for blending."""
-        size = self.job.model.card.size
-        return TileGrid(self.job.plan.height, self.job.plan.width, size, size // 2)
+        return blending_tiles(self.job.model.card, self.job.plan.height, self.job.plan.width)
 
     def _exact(
         self, batch: list[Block], images: list[tuple[Values, Mask]]
@@ -110,19 +109,14 @@ class Runner:
             yield self._values(assemble(grid, outputs, "feather", core), kept), kept
 
     def _tile(self, tile: Tile, part: Values) -> Values:
-        """Translate one tile, mirrored out to whole strides."""
-        height, width = part.shape[1:]
-        up, over = (-n % self.job.model.card.stride for n in (height, width))
-        padded = np.pad(part, ((0, 0), (0, up), (0, over)), mode="symmetric")
+        """Translate one tile."""
         # The seed is the tile's place, so that each block draws the same dropout for it.
         seed = tile.row * self._tiles.cols.count + tile.col
-        output: Values = self.job.model(padded[None], seed)[0]
-        return output[:, :height, :width]
+        return translate_tile(self.job.model, part, seed)
 
     def _values(self, scaled: NDArray[np.float32], valid: Mask) -> Values:
         """Raster values of a translation."""
-        if not np.isfinite(scaled[:, valid]).all():
-            raise ModelError("the model gave values that are not finite; its weights are unusable")
+        require_finite(scaled, valid)
         return self.job.scaling.inverse(np.where(np.isfinite(scaled), scaled, 0))
 
     def _nothing(self, valid: Mask) -> Values:
@@ -135,6 +129,21 @@ class Runner:
         ) as sink:
             sink.write(values, valid=valid)
         return block
+
+
+def translate_tile(model: Model, tile: Values, seed: int) -> Values:
+    """Translate (channels, rows, cols) of any size, mirrored out to whole strides."""
+    height, width = tile.shape[1:]
+    up, over = (-n % model.card.stride for n in (height, width))
+    padded = np.pad(tile, ((0, 0), (0, up), (0, over)), mode="symmetric")
+    output: Values = model(padded[None], seed)[0]
+    return output[:, :height, :width]
+
+
+def require_finite(scaled: Values, valid: Mask) -> None:
+    """Refuse a translation with NaN or infinity at a valid pixel."""
+    if not np.isfinite(scaled[:, valid]).all():
+        raise ModelError("the model gave values that are not finite; its weights are unusable")
 
 
 def _batches(blocks: list[Block], size: int) -> Iterator[list[Block]]:

@@ -57,6 +57,7 @@ class Layer:
         self.shift: tuple[int, int] | None = None
         self.indexes = _checked(path, dataset, picked)
         self.info = read_bands(dataset, self.indexes)
+        self.tags: dict[str, str] = dataset.tags()
         coloured = _colour_bands(dataset)
         # In 8-bit colour a single channel at the nodata value is ordinary: only the colour is not.
         self.colour = bool(coloured)

@@ -125,6 +125,11 @@ class RasterSource:
         return any(layer.warped_to_map for layer in self._layers)
 
     @cached_property
+    def tags(self) -> dict[str, str]:
+        """Metadata items of the first file."""
+        return self._layers[0].tags
+
+    @cached_property
     def method(self) -> str:
         """The resampling in force on the way to ``like``; "none" where there is no warp.
 
