@@ -128,7 +128,7 @@ def test_a_discriminator_that_knows_is_always_right() -> None:
     model = tiny()
     judge = Knows()
     adversary = model._require_training().adversary
-    adversary.discriminator = judge
+    adversary.discriminator = adversary.judge = judge
     adversary.optimiser = torch.optim.SGD(judge.parameters(), 0)
     model.fit(1, checkpoint=False, progress=False)
     row = model.history[0]
