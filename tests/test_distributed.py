@@ -1,15 +1,24 @@
 """Several processes train one network: what they compute together is what one computes alone."""
 
+import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pairs import TINY, bunch, classed, inverted
+from conftest import write_raster
+from pairs import TINY, blobs, bunch, classed, inverted
 from torch import Tensor, distributed, multiprocessing, nn
 
+from geo_p2p import processes
+from geo_p2p.chips import export_chips
+from geo_p2p.data import Augmentation
+from geo_p2p.errors import ModelError
 from geo_p2p.networks.batch_norm import BatchNorm
 from geo_p2p.pix2pix import Pix2Pix
 
@@ -151,3 +160,45 @@ def test_two_processes_train_as_one_does_with_the_joint_batch(work: Work, tmp_pa
             torch.testing.assert_close(each["weights"][name], value, rtol=1e-2, atol=1e-3)
         for row, expected in zip(each["rows"], alone["rows"], strict=True):
             assert row == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize(("count", "chips"), [(3, 6), (2, 1)])
+def test_batches_that_cannot_be_shared_are_refused(
+    count: int, chips: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bunch(inverted(chips))
+    monkeypatch.setattr(processes, "count", lambda: count)
+    words = f"{count} processes cannot share batches of 4 of {chips} chips"
+    with pytest.raises(ModelError, match=words):
+        data.configure(8, Augmentation())
+
+
+def test_torchrun_leaves_one_model_and_tells_of_it_once(tmp_path: Path) -> None:
+    home = tmp_path / "in"
+    home.mkdir()
+    pixels = blobs(3, 160, 160)
+    write_raster(home / "x.tif", pixels)
+    write_raster(home / "y.tif", 255 - pixels[:1])
+    chips = export_chips(home / "x.tif", home / "y.tif", home / "chips", tile_size=32, stride=32)
+    models = tmp_path / "models"
+    tiny = ("--halvings", "2", "--ngf", "4", "--ndf", "4", "--epochs", "2", "--batch-size", "2")
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", str(PROCESSES), "-m", "geo_p2p.cli"),
+            *("train", str(chips), str(models / "model"), *tiny, "--device", "cpu"),
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    assert told["epochs"] == 2
+    assert sorted(path.name for path in models.iterdir()) == ["model", "model.run"]
+    assert len((models / "model.run" / "history.csv").read_text().splitlines()) == 1 + 2
+    kept = {path.name for path in (models / "model.run" / "checkpoints").iterdir()}
+    assert "epoch_0002" in kept
+    assert Pix2Pix.from_model(models / "model").epochs == 2
