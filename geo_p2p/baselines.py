@@ -14,8 +14,9 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from geo_p2p.card import ModelCard, Scaling
 from geo_p2p.chips import Chip
+from geo_p2p.errors import ModelError
 
-__all__ = ["MedianColour", "PixelRegression"]
+__all__ = ["CopiedInput", "MedianColour", "PixelRegression"]
 
 SAMPLE = 60_000
 """Training pixels of the regression, spread evenly over the chips."""
@@ -38,6 +39,32 @@ class MedianColour:
         """Paint (batch, channels, rows, cols) with one colour."""
         shape = (len(tiles), len(self._colour), *tiles.shape[2:])
         return np.broadcast_to(self._colour[None, :, None, None], shape).copy()
+
+
+class CopiedInput:
+    """Answers with its input, stretched over the target's range: band for band, or their mean.
+
+    What is nearer to its input than to the truth has learned to do nothing. For classes there is
+    no such answer.
+
+    Raises
+    ------
+    ModelError
+        For a target of classes.
+    """
+
+    def __init__(self, scalings: tuple[Scaling, Scaling]) -> None:
+        if scalings[1].classes:
+            raise ModelError("an input cannot be copied into classes: compare with the median")
+        self.card = _card(scalings, "copy")
+        self.fingerprint = _fingerprint(self.card)
+
+    def __call__(self, tiles: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        """Copy (batch, channels, rows, cols)."""
+        channels = self.card.target.channels
+        if tiles.shape[1] != channels:
+            tiles = tiles.mean(1, keepdims=True).repeat(channels, 1)
+        return tiles
 
 
 class PixelRegression:

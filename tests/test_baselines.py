@@ -9,8 +9,9 @@ from pairs import COLOURS, SIDE, blobs, chip, classed, inverted, scalings
 from rasters import utm, write
 
 from geo_p2p import baselines
-from geo_p2p.baselines import MedianColour, PixelRegression
+from geo_p2p.baselines import CopiedInput, MedianColour, PixelRegression
 from geo_p2p.chips import Chip
+from geo_p2p.errors import ModelError
 from geo_p2p.evaluate import evaluate_rasters
 from geo_p2p.predict import predict
 from geo_p2p.raster import RasterSource
@@ -138,3 +139,25 @@ def test_they_are_predicted_and_scored_as_any_model_is(tmp_path: Path) -> None:
         found[model.card.network] = evaluate_rasters(dst, truth)["l1"]
     assert found["regression"] < 4
     assert found["median"] > 40
+
+
+def test_a_copied_input_is_the_input_over_the_target_s_range() -> None:
+    pairs = inverted(2, bands=(2, 2))
+    both = scalings(pairs)
+    x = scaled(pairs, both, 0)
+    assert np.array_equal(CopiedInput(both)(x, 0), x)
+    assert np.array_equal(both[1].inverse(CopiedInput(both)(x, 0)[0]), pairs[0].x)
+
+
+def test_bands_of_another_number_are_copied_by_their_mean() -> None:
+    pairs = inverted(2, bands=(2, 1))
+    both = scalings(pairs)
+    x = scaled(pairs, both, 0)
+    out = CopiedInput(both)(x, 0)
+    assert out.shape == (2, 1, SIDE, SIDE)
+    assert np.allclose(out[:, 0], (x[:, 0] + x[:, 1]) / 2)
+
+
+def test_an_input_cannot_be_copied_into_classes() -> None:
+    with pytest.raises(ModelError, match="cannot be copied into classes"):
+        CopiedInput(scalings(classed(2), colors=COLOURS))
