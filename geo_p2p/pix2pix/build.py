@@ -1,6 +1,7 @@
 """What a learner is put together from: two networks, their optimisers, fastai's loop."""
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -125,7 +126,7 @@ def decay_of(config: TrainConfig) -> Callable[[float], float]:
     """
     if config.decay == "step":
         return flat_then_linear(config.flat)
-    level = round(config.flat * config.epochs)
+    level = math.ceil(config.flat * config.epochs - 1e-6)
 
     def factor(position: float) -> float:
         epoch = int(position * config.epochs + 1e-6)  # a position is a quotient, and rounded
