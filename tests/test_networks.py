@@ -397,6 +397,15 @@ def some_batches(number: int) -> list[Tensor]:
     return [torch.randn(4, 3, 16, 16, generator=seeded(i)) + i for i in range(number)]
 
 
+def test_calibrated_statistics_of_an_instance_norm_are_averages_of_those_of_its_images() -> None:
+    net = nn.Sequential(layers.NORMS["tracked-instance"](3), nn.InstanceNorm2d(3, affine=True))
+    batches = some_batches(5)
+    calibrate_batch_norm(net, batches)
+    torch.testing.assert_close(net[0].running_mean, torch.cat(batches).mean((0, 2, 3)))
+    torch.testing.assert_close(net[0].running_var, torch.cat(batches).var((2, 3)).mean(0))
+    assert net[0].momentum == 0.1
+
+
 def test_calibrated_statistics_are_the_plain_average_over_all_batches() -> None:
     net = nn.Sequential(nn.BatchNorm2d(3))
     batches = some_batches(5)

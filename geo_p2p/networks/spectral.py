@@ -59,9 +59,7 @@ class SpectralConv2d(nn.Conv2d):
             if self.training:
                 self._step()
             matrix = self.weight.flatten(1)
-            left = (
-                self.left.clone()
-            )  # the next forward pass writes on it before this one's backward
+            left = self.left.clone()  # another pass may write on it before this one's backward
             with torch.no_grad():
                 right = F.normalize(left @ matrix, dim=0)
             weight = self.weight / (left @ matrix @ right)
