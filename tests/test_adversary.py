@@ -179,9 +179,9 @@ def test_one_pass_gives_what_two_passes_give(norm: str, kind: str) -> None:
     adversary = Adversary(judge, config, logits=False)
     x, y, valid = (torch.stack(part) for part in zip(*samples(), strict=True))
     shown = Shown(fill(x, valid), fill(y, valid), fill(-y, valid), valid)
-    assert adversary.together
+    assert adversary.one_pass
     found = []
-    for adversary.together in (True, False):
+    for adversary.one_pass in (True, False):
         scores = [[scale[-1] for scale in each] for each in adversary._compared(shown)]
         loss = discriminator_loss(*scores).total
         grads = torch.autograd.grad(loss, list(judge.parameters()))

@@ -27,7 +27,7 @@ from geo_p2p.networks import (
     total_stride,
 )
 from geo_p2p.pix2pix import Pix2Pix
-from geo_p2p.pix2pix import model as learner
+from geo_p2p.pix2pix import fit as fitting
 
 needs_torchvision = pytest.mark.skipif(not find_spec("torchvision"), reason="no torchvision")
 
@@ -284,18 +284,27 @@ def _four(small: list[Any], place: int) -> Any:
 
 
 @needs_torchvision
-def test_a_fit_trains_the_decoder_alone_until_the_encoder_is_let_go(
-    learned: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_fit_trains_the_decoder_alone_until_it_is_told_to_unfreeze(
+    learned: Path, ema: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(learner, "CALIBRATION", 2)
-    model = Pix2Pix(chips(), backbone_weights=str(learned), **SETTINGS)
+    monkeypatch.setattr(fitting, "CALIBRATION", 2)
+    model = Pix2Pix(chips(), backbone_weights=str(learned), ema=ema, **SETTINGS)
     before = {n: v.clone() for n, v in model.generator.state_dict().items()}
-    model.fit(1, progress=False)
+    model.fit(1, checkpoint=False, progress=False)
     assert moved(model.generator, before) == {"decoder", "last"}
-    freeze(model.generator.encoder, False)
-    model.fit(1, progress=False)
-    now = model.generator.state_dict()
-    assert not torch.equal(now["encoder.conv1.weight"], before["encoder.conv1.weight"])
+    model.unfreeze()
+    model.fit(1, checkpoint=False, progress=False)
+
+    def let_go(now: dict[str, Tensor]) -> bool:
+        names = ("encoder.conv1.weight", "encoder.bn1.running_mean")
+        return not any(torch.equal(now[name], before[name]) for name in names)
+
+    assert let_go(model.generator.state_dict())
+    again = Pix2Pix.from_model(model.save(tmp_path / "model"), chips())
+    before = {n: v.clone() for n, v in again.generator.state_dict().items()}
+    again.fit(1, checkpoint=False, progress=False)
+    assert let_go(again.generator.state_dict())  # and it stays so
 
 
 @needs_torchvision
@@ -303,10 +312,10 @@ def test_a_fit_trains_the_decoder_alone_until_the_encoder_is_let_go(
 def test_it_is_all_trained_without_weights_or_on_demand(
     learned: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learner, "CALIBRATION", 2)
+    monkeypatch.setattr(fitting, "CALIBRATION", 2)
     model = Pix2Pix(chips(), **{"backbone_weights": str(learned), **SETTINGS, **settings})
     before = {n: v.clone() for n, v in model.generator.state_dict().items()}
-    model.fit(1, progress=False)
+    model.fit(1, checkpoint=False, progress=False)
     assert moved(model.generator, before) == {"encoder", "decoder", "last"}
 
 
@@ -314,11 +323,11 @@ def test_it_is_all_trained_without_weights_or_on_demand(
 def test_a_saved_model_needs_its_file_of_weights_no_more(
     learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learner, "CALIBRATION", 2)
+    monkeypatch.setattr(fitting, "CALIBRATION", 2)
     weights = tmp_path / "w.pth"
     weights.write_bytes(learned.read_bytes())
     model = Pix2Pix(chips(), backbone_weights=str(weights), **SETTINGS)
-    model.fit(1, progress=False)
+    model.fit(1, checkpoint=False, progress=False)
     folder = model.save(tmp_path / "model")
     weights.unlink()
     again = Pix2Pix.from_model(folder, chips())
@@ -326,5 +335,5 @@ def test_a_saved_model_needs_its_file_of_weights_no_more(
     state = again.generator.state_dict()
     assert moved(model.generator, state) == set()
     before = {n: v.clone() for n, v in state.items()}
-    again.fit(1, progress=False)
+    again.fit(1, checkpoint=False, progress=False)
     assert moved(again.generator, before) == {"decoder", "last"}  # still frozen

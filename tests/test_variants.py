@@ -13,7 +13,7 @@ from geo_p2p.model_file import load_card, load_model
 from geo_p2p.networks import MultiScale, PatchGAN
 from geo_p2p.networks.spectral import SpectralConv2d
 from geo_p2p.pix2pix import Pix2Pix
-from geo_p2p.pix2pix import model as learner
+from geo_p2p.pix2pix import fit as fitting
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "no norm": {"norm": "none"},
@@ -34,7 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learner, "CALIBRATION", 4)
+    monkeypatch.setattr(fitting, "CALIBRATION", 4)
 
 
 def data(classes: bool = False) -> Any:
@@ -49,7 +49,7 @@ def state(model: Pix2Pix) -> list[Tensor]:
 def round_trip(folder: Path, settings: dict[str, Any], classes: bool = False) -> Pix2Pix:
     """Train, save, load and train on; the laws hold on the way. Return the model loaded."""
     model = Pix2Pix(data(classes), **{**TINY, **settings})
-    model.fit(1, progress=False)
+    model.fit(1, checkpoint=False, progress=False)
     assert all(torch.isfinite(value.float()).all() for value in state(model))
     saved = model.save(folder / "model")
     card = load_card(saved)
@@ -65,7 +65,7 @@ def round_trip(folder: Path, settings: dict[str, Any], classes: bool = False) ->
     assert repr(again.discriminator) == repr(model.discriminator)
     before = state(again)
     assert all(map(torch.equal, before, state(model)))
-    again.fit(1, progress=False)
+    again.fit(1, checkpoint=False, progress=False)
     assert not all(map(torch.equal, before, state(again)))
     return again
 
@@ -98,7 +98,7 @@ def test_spectral_norm_and_what_varies_what_it_is_shown_follow_the_seed(kind: st
     for number, seed in enumerate((1, 1, 2)):
         torch.manual_seed(number)  # the user's own chance, which has no part in it
         model = Pix2Pix(data(), **{**TINY, "d_augment": kind, "d_norm": "spectral", "seed": seed})
-        model.fit(2, progress=False)
+        model.fit(2, checkpoint=False, progress=False)
         runs.append(state(model))
     assert all(map(torch.equal, runs[0], runs[1]))
     assert not all(map(torch.equal, runs[0], runs[2]))
@@ -148,7 +148,7 @@ def test_as_published_they_are_taken_and_it_is_said(caplog: pytest.LogCaptureFix
     model = Pix2Pix(data(), **{**TINY, "halvings": 5, "norm": "instance"})
     assert "trained for images of this size alone" in caplog.text
     first = [p.detach().clone() for p in model.generator.parameters()]
-    model.fit(1, progress=False)
+    model.fit(1, checkpoint=False, progress=False)
     # That is so: of the innermost 4x4 taps only the middle ones have moved.
     innermost = model.generator.encoder[-1][1].weight.detach()
     before = next(p for p in first if p.shape == innermost.shape)
@@ -161,7 +161,7 @@ def test_chips_of_two_strides_train_every_tap(caplog: pytest.LogCaptureFixture) 
     model = Pix2Pix(data(), **{**TINY, "halvings": 4})
     assert not caplog.text
     first = model.generator.encoder[-1][1].weight.detach().clone()
-    model.fit(1, progress=False)
+    model.fit(1, checkpoint=False, progress=False)
     assert not (model.generator.encoder[-1][1].weight.detach() == first).all((0, 1)).any()
 
 
