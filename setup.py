@@ -19,6 +19,7 @@ PACKAGES = [
     "geo_p2p.cli",
     "geo_p2p.data",
     "geo_p2p.grid",
+    "geo_p2p.losses",
     "geo_p2p.metrics",
     "geo_p2p.model_file",
     "geo_p2p.networks",
@@ -95,6 +96,7 @@ setup(
     package_data={"geo_p2p": ["py.typed"]},
     install_requires=REQUIRES,
     extras_require={
+        "backbones": ["torchvision>=0.19"],
         "dask": ["distributed>=2024.8"],
         "tensorboard": ["tensorboard>=2.14"],
         "wandb": ["wandb>=0.16"],

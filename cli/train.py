@@ -58,14 +58,18 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
     """Make an option of a field of `TrainConfig`: not given, it is left to the recipe."""
     name = flag.removeprefix("--").replace("-", "_")
     defaults = {recipe: TrainConfig.of(recipe).to_json()[name] for recipe in RECIPES}
+    shown: str | bool
     if len(set(defaults.values())) == 1:
-        shown = str(next(iter(defaults.values())))
+        value = next(iter(defaults.values()))
+        shown = value is not None and str(value)
     else:
         shown = "by the recipe: " + ", ".join(f"{r} {value}" for r, value in defaults.items())
     if name in CHOICES:
         kind = click.Choice(CHOICES[name])
     kind = kind or type(defaults["seamless"])
-    return click.option(flag, type=kind, show_default=shown, help=text)
+    if kind is bool:
+        flag, kind = f"{flag}/--no-{flag.removeprefix('--')}", None
+    return click.option(flag, type=kind, default=None, show_default=shown, help=text)
 
 
 @click.command()
@@ -98,13 +102,28 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
 @setting("--epochs", "Passes over the training chips.")
 @setting("--batch-size", "Chips a step.")
 @setting("--lr", "Step size.")
-@setting("--generator", "Kind of network.", click.Choice(("unet", "resnet")))
+@setting("--lr-d", "Step size of the discriminator, if not the same.", float)
+@setting("--generator", "Kind of network.")
 @setting("--halvings", "Times the U-Net halves its image; chips are multiples of 2 to that power.")
+@setting("--blocks", "Residual blocks of the resnet; 6 or 9, as published.")
+@setting("--backbone", "The encoder's network, of torchvision; without --generator means encoder.")
+@setting("--backbone-weights", "File with the backbone's weights; without, random.", str)
+@setting("--freeze", "Whether such weights stay, and the decoder alone is trained.")
 @setting("--ngf", "Width of the generator.")
-@setting("--ndf", "Width of the discriminator.")
 @setting("--norm", "Normalisation of both networks.")
+@setting("--dropout", "Probability of dropout.")
+@setting("--test-dropout", "Whether dropout stays on at prediction, as published.")
+@setting("--ndf", "Width of the discriminator.")
+@setting("--layers", "Strided layers of the discriminator: 3 see 70 px; 0 to 5 1, 16, 34 ... 286.")
+@setting("--scales", "Discriminators, each on a pair half as large as the one before.")
+@setting("--d-norm", "Normalisation of the discriminator, if not the same.")
+@setting("--d-augment", "How pairs vary that the discriminator is shown.")
 @setting("--gan", "Adversarial loss.")
 @setting("--pixel-loss", "Loss beside the adversary, for targets that are values.")
+@setting("--pixel-weight", "Weight of that loss.")
+@setting("--gradient-weight", "Weight of a loss on edges, for maps.")
+@setting("--ssim-weight", "Weight of a loss on structure, for maps.")
+@setting("--feature-weight", "Weight of the discriminator's inner layers.")
 @setting("--augment", "How chips vary: flips and turns, flips, or not.")
 @setting("--precision", "bf16 is faster where the device has it; auto decides.")
 @options.device

@@ -11,10 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geo_p2p.card import TrainConfig
-from geo_p2p.networks import Generator, PatchGAN, UNet, initialise
+from geo_p2p.losses import (
+    discriminator_loss,
+    feature_loss,
+    fill,
+    gradient_loss,
+    l1_loss,
+    ssim_loss,
+)
+from geo_p2p.networks import Generator, MultiScale, PatchGAN, UNet, initialise
 from geo_p2p.pix2pix.adversary import Adversary
 from geo_p2p.pix2pix.build import build_learner  # before fastai, whose import warns
 from geo_p2p.pix2pix.callbacks import Schedule, flat_then_linear
+from geo_p2p.pix2pix.shown import Shown
 
 from fastai.callback.core import Callback  # isort: skip
 from fastai.data.core import DataLoaders  # isort: skip
@@ -71,7 +80,8 @@ def learner(batches: list[Batch], **settings: Any) -> Any:
     draw = torch.Generator().manual_seed(config.seed)
     head = "logits" if classes else "tanh"
     generator = UNet(CHANNELS, OUT, halvings=2, ngf=4, dropout=config.dropout, head=head)
-    judge = PatchGAN(CHANNELS + OUT, layers=1, ndf=4)
+    norm = config.norm if config.d_norm == "same" else config.d_norm
+    judge = PatchGAN(CHANNELS + OUT, layers=1, ndf=4, norm=norm)
     for net in (generator, judge):
         initialise(net, draw)
         for parameter in net.parameters():
@@ -142,6 +152,42 @@ def test_a_pixel_of_no_known_class_is_a_hole_in_target_and_translation_alike() -
     for _, image in learn.adversary.discriminator.seen:
         assert (image[:, :, 12:, 12:] == 0).all()
         assert (image[:, :, :2].sum(1) - 1).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("norm", ["instance", "layer", "none", "spectral"])
+def test_without_batch_norm_it_sees_real_and_translated_pairs_in_one_pass(norm: str) -> None:
+    learn = learner(samples(), d_norm=norm)
+    fit(learn)
+    both, again = learn.adversary.discriminator.seen
+    seen = [image.chunk(2) for image in both]
+    assert torch.equal(*seen[0])
+    assert torch.equal(seen[1][1], again[1])
+    assert not torch.equal(*seen[1])
+
+
+@pytest.mark.parametrize("kind", ["plain", "multiscale"])
+@pytest.mark.parametrize("norm", ["instance", "tracked-instance", "layer", "none", "spectral"])
+def test_one_pass_gives_what_two_passes_give(norm: str, kind: str) -> None:
+    config = TrainConfig(gan="bce")
+    if kind == "plain":
+        judge: nn.Module = PatchGAN(CHANNELS + OUT, layers=1, ndf=4, norm=norm)
+    else:
+        judge = MultiScale(CHANNELS + OUT, scales=2, layers=1, ndf=4, norm=norm)
+    initialise(judge, torch.Generator().manual_seed(0))
+    # A pass in train mode is a step of the power method: two go further than one.
+    judge.train(norm != "spectral")
+    adversary = Adversary(judge, config, logits=False)
+    x, y, valid = (torch.stack(part) for part in zip(*samples(), strict=True))
+    shown = Shown(fill(x, valid), fill(y, valid), fill(-y, valid), valid)
+    assert adversary.one_pass
+    found = []
+    for adversary.one_pass in (True, False):
+        scores = [[scale[-1] for scale in each] for each in adversary._compared(shown)]
+        loss = discriminator_loss(*scores).total
+        grads = torch.autograd.grad(loss, list(judge.parameters()))
+        found.append([loss, *(scores[0] + scores[1]), *grads])
+    for one, two in zip(*found, strict=True):
+        assert (one - two).abs().max() <= 1e-6 * max(1.0, float(two.detach().abs().max()))
 
 
 # ------------------------------------------------------------------ what it moves
@@ -227,6 +273,19 @@ def test_its_step_size_follows_the_schedule_of_the_generator() -> None:
     assert [rate[1] for rate in rates] == pytest.approx(expected)
 
 
+def test_two_time_scales_keep_their_ratio_through_the_schedule() -> None:
+    learn = learner(samples(), lr=1e-3, lr_d=4e-3)
+    rates: list[float] = []
+
+    def keep(learn: Any) -> None:
+        ours, theirs = learn.adversary.optimiser, learn.opt.opt
+        rates.append(ours.param_groups[0]["lr"] / theirs.param_groups[0]["lr"])
+
+    fit(learn, 4, Watch(before_backward=keep))
+    assert rates == pytest.approx(4 * [4.0])
+    assert learn.opt.opt.param_groups[0]["lr"] < 1e-3
+
+
 @pytest.mark.parametrize(
     ("flat", "expected"),
     [(0.5, [1, 1, 1, 0.5, 0]), (0.0, [1, 0.75, 0.5, 0.25, 0]), (1.0, [1, 1, 1, 1, 1])],
@@ -258,6 +317,8 @@ def test_both_optimisers_are_adam_as_published_at_every_step() -> None:
 
 def plain_losses(real: Tensor, fake: Tensor, opinion: Tensor, gan: str) -> list[Tensor]:
     """Return the losses on real and translated pairs, and the generator's, by their formulas."""
+    if gan == "hinge":
+        return [F.relu(1 - real).mean(), F.relu(1 + fake).mean(), -opinion.mean()]
     if gan == "lsgan":
         return [((real - 1) ** 2).mean(), (fake**2).mean(), ((opinion - 1) ** 2).mean()]
     with_logits = F.binary_cross_entropy_with_logits
@@ -305,9 +366,19 @@ def plain_step(
     return {name: float(loss.detach()) for name, loss in losses.items()}
 
 
-@pytest.mark.parametrize(("gan", "classes"), [("lsgan", False), ("bce", False), ("lsgan", True)])
-def test_three_steps_equal_those_of_plain_pytorch(gan: str, classes: bool) -> None:
-    learn = learner(samples(classes=classes), gan=gan, classes=classes)
+@pytest.mark.parametrize(
+    ("gan", "classes", "settings"),
+    [
+        ("lsgan", False, {}),
+        ("bce", False, {}),
+        ("lsgan", True, {}),
+        ("hinge", False, {"d_norm": "instance", "lr_d": 3e-3}),
+    ],
+)
+def test_three_steps_equal_those_of_plain_pytorch(
+    gan: str, classes: bool, settings: dict[str, Any]
+) -> None:
+    learn = learner(samples(classes=classes), gan=gan, classes=classes, **settings)
     config = learn.adversary.config
     nets = deepcopy((learn.model, learn.adversary.discriminator.judge))
     optimisers = tuple(
@@ -324,8 +395,8 @@ def test_three_steps_equal_those_of_plain_pytorch(gan: str, classes: bool) -> No
     for net in nets:
         net.train()
     for step in range(3):
-        for optimiser in optimisers:
-            optimiser.param_groups[0]["lr"] = 1e-3 * (1.0, 1.0, 2 / 3)[step]
+        for optimiser, rate in zip(optimisers, (config.lr, config.lr_d or config.lr), strict=True):
+            optimiser.param_groups[0]["lr"] = rate * (1.0, 1.0, 2 / 3)[step]
         expected = plain_step(nets, optimisers, batch, config, classes)
         assert history[step] == pytest.approx(expected, rel=1e-6, abs=1e-6)
         weight = config.class_weight if classes else config.pixel_weight
@@ -336,3 +407,73 @@ def test_three_steps_equal_those_of_plain_pytorch(gan: str, classes: bool) -> No
     ):
         for (name, one), two in zip(trained.named_parameters(), plain.parameters(), strict=True):
             assert (one - two).abs().max() < 1e-6, name
+
+
+# ------------------------------------------------------------------ what else there is to ask
+
+
+def test_the_generator_s_loss_is_the_weighted_sum_of_its_parts() -> None:
+    weights = {"feature_weight": 3.0, "gradient_weight": 5.0, "ssim_weight": 7.0}
+    learn = learner(samples(), **weights)
+    judge = initialise(MultiScale(CHANNELS + OUT, scales=2, layers=1, ndf=4), torch.Generator())
+    learn.adversary.discriminator = judge
+    learn.adversary.optimiser = torch.optim.Adam(judge.parameters())
+    x, y, valid = (torch.stack(part) for part in zip(*samples(), strict=True))
+    parts: list[dict[str, float]] = []
+    expected: list[dict[str, float]] = []
+
+    def keep(learn: Any) -> None:
+        parts.append({name: float(value) for name, value in learn.adversary.parts.items()})
+        pred = learn.pred.detach()
+        with torch.no_grad():
+            real, fake = (judge(fill(x, valid), fill(image, valid), valid) for image in (y, pred))
+        expected.append(
+            {
+                "l1_loss": float(l1_loss(pred, y, valid)),
+                "feature_loss": float(feature_loss(fake, real)),
+                "gradient_loss": float(gradient_loss(pred, y, valid)),
+                "ssim_loss": float(ssim_loss(pred, y, valid)),
+            }
+        )
+
+    fit(learn, 1, Watch(after_loss=lambda learn: keep(learn) if learn.training else None))
+    (found,), (computed,) = parts, expected
+    assert {name: found[name] for name in computed} == pytest.approx(computed, rel=1e-5)
+    total = found["fake_d_real_class_loss"] + 100 * found["l1_loss"]
+    total += 3 * found["feature_loss"] + 5 * found["gradient_loss"] + 7 * found["ssim_loss"]
+    assert found["total_gen_loss"] == pytest.approx(total, rel=1e-6)
+
+
+@pytest.mark.parametrize("term", ["feature_weight", "gradient_weight", "ssim_weight"])
+def test_each_part_alone_reaches_the_generator_and_no_discriminator(term: str) -> None:
+    found: list[Any] = []
+    for weight in (0.0, 10.0):
+        learn = learner(samples(), pixel_weight=0.0, **{term: weight})
+        judge = initialise(
+            MultiScale(CHANNELS + OUT, scales=1, layers=1, ndf=4), torch.Generator().manual_seed(1)
+        )
+        learn.adversary.discriminator = judge
+        learn.adversary.optimiser = torch.optim.Adam(judge.parameters())
+        watch = Watch(
+            after_backward=lambda learn: found.append(
+                (grads(learn.model), grads(learn.adversary.discriminator))
+            )
+        )
+        fit(learn, 1, watch)
+    assert not any(torch.equal(a, b) for a, b in zip(found[0][0], found[1][0], strict=True))
+    assert same(found[0][1], found[1][1])
+
+
+def test_holes_stay_alike_when_what_it_is_shown_varies() -> None:
+    learn = learner(samples(), d_augment="both")
+    torch.manual_seed(0)
+    fit(learn)
+    (x, real), (x_too, fake), (x_last, again) = learn.adversary.discriminator.seen
+    assert torch.equal(x, x_too)
+    assert torch.equal(x, x_last)
+    assert torch.equal(fake, again)
+    holes = [(image == 0).all(1) for image in (x, real, fake)]
+    assert torch.equal(holes[0], holes[1])
+    assert torch.equal(holes[1], holes[2])
+    valid = torch.stack([sample[2] for sample in samples()])
+    assert holes[0].sum() > 2 * (~valid).sum()

@@ -21,6 +21,7 @@ from geo_p2p.errors import ModelError
 from geo_p2p.model_file import load_card, load_model
 from geo_p2p.pix2pix import Pix2Pix
 from geo_p2p.pix2pix import fit as fitting
+from geo_p2p.pix2pix.arcgis import construction
 from geo_p2p.pix2pix.callbacks import one_cycle
 from geo_p2p.pix2pix.lr_find import chosen
 from geo_p2p.pix2pix.state import take
@@ -144,7 +145,7 @@ def test_what_arcgis_has_and_this_has_not_is_refused_by_name() -> None:
         lambda: model.save("m", framework="TF-ONNX"): "only PyTorch",
         lambda: model.save("m", zip_files=True): "save knows no setting called zip_files",
         lambda: tiny(perceptual_loss=True): "perceptual_loss: .* no gradient",
-        lambda: tiny(backbone="resnet34"): "backbone 'resnet34': choose one of resnet, unet",
+        lambda: tiny(backbone="vgg16"): "backbone 'vgg16': choose one of encoder, resnet, unet",
     }.items():
         with pytest.raises(ModelError, match=said):
             work()
@@ -156,7 +157,8 @@ def test_a_backbone_is_a_kind_of_generator() -> None:
     model = tiny(backbone="resnet", perceptual_loss=False)
     assert model.card.network == "resnet"
     assert tiny(backbone=None).card.network == "unet"
-    assert set(model.supported_backbones) >= {"unet", "resnet"}
+    assert set(model.supported_backbones) >= {"unet", "resnet", "resnet34", "resnext50_32x4d"}
+    assert construction({"backbone": "resnet34"}) == {"backbone": "resnet34"}
     assert set(model.supported_datasets) >= {"Pix2Pix", "Export_Tiles"}
 
 

@@ -7,11 +7,24 @@ from typing import Any
 import pytest
 
 from geo_p2p.card import RECIPES, TrainConfig
+from geo_p2p.card.config import CHOICES, WEIGHTS
 from geo_p2p.errors import ModelError
 
 # Isola et al. 2017, sections 3.2 and 6, and the authors' code.
 PAPER = {
+    "epochs": 200,
     "batch_size": 1,
+    "flat": 0.5,
+    "decay": "epoch",
+    "generator": "unet",
+    "norm": "instance",
+    "d_norm": "same",
+    "scales": 1,
+    "lr_d": None,
+    "d_augment": "none",
+    "gradient_weight": 0.0,
+    "ssim_weight": 0.0,
+    "feature_weight": 0.0,
     "lr": 2e-4,
     "beta1": 0.5,
     "beta2": 0.999,
@@ -56,6 +69,12 @@ def test_what_is_given_wins_over_the_recipe_also_where_it_is_false() -> None:
     assert config.halvings == 8
 
 
+def test_a_backbone_alone_means_the_generator_that_has_one() -> None:
+    config = TrainConfig.of("paper", backbone="resnet50")
+    assert (config.generator, config.backbone) == ("encoder", "resnet50")
+    assert TrainConfig.of(backbone="resnet50", generator="unet").generator == "unet"
+
+
 def test_settings_are_plain_json_and_come_back_equal() -> None:
     config = TrainConfig.of("paper", seed=7, device="cuda:1")
     assert TrainConfig(**json.loads(json.dumps(config.to_json(), allow_nan=False))) == config
@@ -75,15 +94,16 @@ def test_settings_and_recipes_cannot_be_changed() -> None:
         ({"learning_rate": 1e-3, "momentum": 1}, "learning_rate, momentum"),
         *(
             ({name: "best"}, f"{name} is 'best': choose one of")
-            for name in ("target", "norm", "pixel_loss", "gan", "augment", "precision")
+            for name in CHOICES
+            if name != "recipe"
         ),
         *(
             ({name: 0}, f"{name} is 0: give at least 1")
-            for name in ("epochs", "batch_size", "halvings", "ngf", "ndf", "layers")
+            for name in ("epochs", "batch_size", "halvings", "ngf", "ndf", "scales")
         ),
         *(
             ({name: -1}, f"{name} is -1: give at least 0")
-            for name in ("pixel_weight", "class_weight", "jitter", "seed")
+            for name in ("blocks", "layers", "jitter", "seed", *WEIGHTS)
         ),
         *(
             ({name: 1.5}, f"{name} is 1.5: give 0 to 1")
@@ -91,6 +111,8 @@ def test_settings_and_recipes_cannot_be_changed() -> None:
         ),
         ({"lr": 0}, "lr is 0"),
         ({"lr": float("nan")}, "lr is nan"),
+        ({"lr_d": -1e-4}, "lr_d is -0.0001: give a number above 0"),
+        ({"backbone_weights": "a.pth"}, "are for the generator 'encoder', not 'unet'"),
     ],
     ids=str,
 )

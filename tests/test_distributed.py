@@ -112,11 +112,14 @@ def test_alone_batch_norm_is_torch_s() -> None:
 
 def model_of(kind: str) -> Pix2Pix:
     """Return a model, with all that varies by chance or is averaged."""
-    pairs = {"values": inverted, "classes": classed}[kind]
+    pairs = classed if kind == "classes" else inverted
     chips = pairs(10)
     for hole, chip in enumerate(chips):  # as many valid pixels in no two chips
         chip.valid[:, : 2 * hole] = False
     settings = {"augment": "dihedral", "jitter": 4, "ema": 0.9, "batch_size": 4, "lr": 1e-3}
+    if kind == "several":
+        settings |= {"scales": 2, "feature_weight": 5.0, "d_norm": "spectral", "gan": "hinge"}
+        settings |= {"d_augment": "both", "gradient_weight": 5.0, "ssim_weight": 5.0}
     return Pix2Pix(bunch(chips, pairs(3, seed=50)), **{**TINY, **settings})
 
 
@@ -146,11 +149,15 @@ def trained_values(rank: int) -> dict[str, Any]:
     return trained("values")
 
 
+def trained_several(rank: int) -> dict[str, Any]:
+    return trained("several")
+
+
 def trained_classes(rank: int) -> dict[str, Any]:
     return trained("classes")
 
 
-@pytest.mark.parametrize("work", [trained_values, trained_classes])
+@pytest.mark.parametrize("work", [trained_values, trained_classes, trained_several])
 def test_two_processes_train_as_one_does_with_the_joint_batch(work: Work, tmp_path: Path) -> None:
     alone = work(0)
     for each in together(work, tmp_path):

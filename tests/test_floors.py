@@ -41,6 +41,7 @@ ONLY_IN = {
         *("processes", "networks", "losses", "device", "data", "model_file", "pix2pix"),
         "translate",
     },
+    "torchvision": {"networks"},
     "fastai": {"data", "pix2pix"},
     "matplotlib": {"report"},
     "click": {"cli"},

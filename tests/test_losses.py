@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,15 +15,20 @@ from geo_p2p.losses import (
     GAN_LOSSES,
     cross_entropy,
     discriminator_loss,
+    feature_loss,
     fill,
     gan_loss,
+    generator_loss,
+    gradient_loss,
     l1_loss,
     l2_loss,
+    ssim_loss,
 )
+from geo_p2p.metrics import ImageScores
 from geo_p2p.networks import PatchGAN, initialise
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-PIXEL_LOSSES = [l1_loss, l2_loss, cross_entropy]
+PIXEL_LOSSES = [l1_loss, l2_loss, cross_entropy, gradient_loss, ssim_loss]
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -32,9 +38,10 @@ def seeded(seed: int) -> torch.Generator:
 def example(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Return pred, target and valid of 2 x 3 bands; the target serves as one-hot classes too."""
     g = seeded(seed)
-    pred = torch.randn(2, 3, 8, 10, generator=g)
-    target = F.one_hot(torch.randint(3, (2, 8, 10), generator=g), 3).permute(0, 3, 1, 2).float()
-    valid = torch.rand(2, 1, 8, 10, generator=g) < 0.7
+    pred = torch.randn(2, 3, 24, 20, generator=g)
+    target = F.one_hot(torch.randint(3, (2, 24, 20), generator=g), 3).permute(0, 3, 1, 2).float()
+    valid = torch.rand(2, 1, 24, 20, generator=g) < 0.7
+    valid[:, :, 11:, :13] = True  # room for some windows
     return pred, target, valid
 
 
@@ -78,7 +85,7 @@ def test_pixel_losses_are_means_over_valid_pixels_and_bands() -> None:
 
 def test_cross_entropy_is_the_mean_over_valid_pixels_of_a_known_class() -> None:
     pred, target, valid = example()
-    known = torch.rand(2, 1, 8, 10, generator=seeded(1)) < 0.6
+    known = torch.rand(2, 1, 24, 20, generator=seeded(1)) < 0.6
     target = target * known
     counts = (valid & known)[:, 0]
     at = [t.permute(0, 2, 3, 1)[counts] for t in (pred, target)]
@@ -129,6 +136,48 @@ def test_means_are_exact_whatever_the_precision_of_the_images(loss: Loss) -> Non
     torch.testing.assert_close(loss(pred, target, valid), loss(pred.float(), target, valid))
 
 
+# ------------------------------------------------------------------ edges and structure
+
+
+def test_the_gradient_loss_is_the_mean_over_steps_between_valid_neighbours() -> None:
+    pred, target, valid = example()
+    steps = []
+    for axis in (2, 3):
+        length = valid.shape[axis] - 1
+        counts = valid.narrow(axis, 0, length) & valid.narrow(axis, 1, length)
+        apart = (pred.diff(dim=axis) - target.diff(dim=axis)).abs()
+        steps.append(apart[counts.expand_as(apart)])
+    torch.testing.assert_close(gradient_loss(pred, target, valid), torch.cat(steps).mean())
+
+
+def test_the_gradient_loss_sees_edges_and_no_brightness() -> None:
+    _, target, valid = example()
+    assert gradient_loss(target + 0.5, target, valid) == pytest.approx(0, abs=1e-7)
+    flat = torch.zeros(1, 1, 4, 4)
+    edge = flat.clone()
+    edge[..., 2:] = 1
+    everywhere = torch.ones(1, 1, 4, 4, dtype=torch.bool)
+    assert gradient_loss(edge, flat, everywhere) == pytest.approx(4 / 24)  # 4 of 12 + 12 steps
+
+
+def test_the_ssim_loss_is_what_is_missing_of_the_measured_ssim() -> None:
+    pred, target, valid = example()
+    pred, target = pred.clamp(-1, 1), target + 0.1 * pred
+    scores = ImageScores(2.0)
+    for p, t, v in zip(pred, target, valid, strict=True):
+        scores.update(p.numpy(), t.numpy(), v[0].numpy())
+    measured = scores.result()["ssim"]
+    assert float(ssim_loss(pred, target, valid)) == pytest.approx(1 - measured, abs=1e-5)
+    assert ssim_loss(target, target, valid) == pytest.approx(0, abs=1e-6)
+
+
+def test_images_smaller_than_a_window_have_no_structure() -> None:
+    pred, target, valid = (image[..., :10, :] for image in example())
+    value, grad = value_and_gradient(ssim_loss, pred, target, valid)
+    assert value == 0
+    assert (grad == 0).all()
+
+
 # ------------------------------------------------------------------ adversarial losses
 
 
@@ -140,6 +189,42 @@ def test_adversarial_losses_are_the_published_ones() -> None:
     torch.testing.assert_close(gan_loss(scores, True, "lsgan"), ((scores - 1) ** 2).mean())
     torch.testing.assert_close(gan_loss(scores, False, "lsgan"), (scores**2).mean())
     assert gan_loss(torch.zeros(3), True) == pytest.approx(math.log(2))
+    torch.testing.assert_close(gan_loss(scores, True, "hinge"), (1 - scores).clamp(min=0).mean())
+    torch.testing.assert_close(gan_loss(scores, False, "hinge"), (1 + scores).clamp(min=0).mean())
+
+
+def test_the_generator_asks_for_the_verdict_real_and_by_the_hinge_for_ever_more() -> None:
+    scores = torch.randn(4, 1, 5, 5, generator=seeded(0)) * 3
+    for kind in ("bce", "lsgan"):
+        assert torch.equal(generator_loss(scores, kind), gan_loss(scores, True, kind))
+    torch.testing.assert_close(generator_loss(scores, "hinge"), -scores.mean())
+
+
+@pytest.mark.parametrize("kind", GAN_LOSSES)
+@pytest.mark.parametrize("loss", [lambda s, k: gan_loss(s, False, k), generator_loss])
+def test_scales_count_alike_however_many_scores_they_have(loss: Any, kind: str) -> None:
+    fine, coarse = torch.randn(2, 1, 9, 9, generator=seeded(0)), torch.full((2, 1, 2, 2), 0.3)
+    torch.testing.assert_close(
+        loss([fine, coarse], kind), (loss(fine, kind) + loss(coarse, kind)) / 2
+    )
+    assert torch.equal(loss([fine], kind), loss(fine, kind))
+
+
+def test_feature_matching_is_the_mean_over_scales_layers_and_units_without_the_scores() -> None:
+    g = seeded(0)
+    shapes = [[(2, 4, 8, 8), (2, 8, 4, 4), (2, 1, 3, 3)], [(2, 4, 4, 4), (2, 1, 1, 1)]]
+    fake, real = (
+        [[torch.randn(shape, generator=g, requires_grad=True) for shape in s] for s in shapes]
+        for _ in range(2)
+    )
+    apart = [(fake[0][0] - real[0][0]).abs().mean(), (fake[0][1] - real[0][1]).abs().mean()]
+    expected = (sum(apart) / 2 + (fake[1][0] - real[1][0]).abs().mean()) / 2
+    loss = feature_loss(fake, real)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert all(layer.grad is None for scale in real for layer in scale)
+    assert all(layer.grad is not None for scale in fake for layer in scale[:-1])
+    assert all(scale[-1].grad is None for scale in fake)
 
 
 @pytest.mark.parametrize("kind", GAN_LOSSES)
@@ -168,7 +253,9 @@ def test_the_discriminator_makes_half_of_both_parts_small(kind: str) -> None:
 
 
 def test_an_unknown_adversarial_loss_is_refused_with_the_choices() -> None:
-    with pytest.raises(ModelError, match="unknown GAN loss 'wgan': choose one of bce, lsgan"):
+    with pytest.raises(
+        ModelError, match="unknown GAN loss 'wgan': choose one of bce, lsgan, hinge"
+    ):
         gan_loss(torch.zeros(1), True, "wgan")
 
 

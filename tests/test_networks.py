@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geo_p2p.card.config import CHOICES
 from geo_p2p.errors import ModelError
 from geo_p2p.networks import (
+    BACKBONES,
     DISCRIMINATORS,
     GENERATORS,
     PatchGAN,
@@ -20,8 +23,11 @@ from geo_p2p.networks import (
     build_generator,
     calibrate_batch_norm,
     initialise,
+    layers,
 )
+from geo_p2p.networks.patchgan import SPECTRAL
 
+NORMS = CHOICES["norm"]
 NORM_LAYERS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.LayerNorm)
 
 
@@ -31,6 +37,13 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def count(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
+
+
+def test_the_names_of_the_settings_are_those_of_the_networks() -> None:
+    assert set(CHOICES["norm"]) == layers.NORMS.keys()
+    assert set(CHOICES["d_norm"]) == {*layers.NORMS, "same", SPECTRAL}
+    assert set(CHOICES["generator"]) == GENERATORS.keys()
+    assert set(CHOICES["backbone"]) == BACKBONES.keys()
 
 
 def steps(net: nn.Module) -> Iterator[list[nn.Module]]:
@@ -83,7 +96,7 @@ def test_dropout_is_in_the_three_innermost_doublings(halvings: int, sites: list[
     assert not any(isinstance(m, nn.Dropout) for m in outside)
 
 
-@pytest.mark.parametrize("norm", ["batch", "instance", "layer", "none"])
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("make", [UNet, ResNet, PatchGAN])
 def test_a_convolution_before_a_norm_has_no_bias_and_a_net_without_norms_has_all(
     make: Any, norm: str
@@ -228,9 +241,13 @@ def test_the_discriminator_refuses_what_is_no_pair() -> None:
 # ------------------------------------------------------------------ what every generator does
 
 SMALL: dict[str, dict[str, Any]] = {
+    "encoder": {"backbone": "resnet18", "ngf": 4},
     "unet": {"halvings": 3, "ngf": 4},
     "resnet": {"blocks": 2, "ngf": 4},
 }
+
+needs_torchvision = pytest.mark.skipif(not find_spec("torchvision"), reason="no torchvision")
+NAMES = [pytest.param(n, marks=needs_torchvision if n == "encoder" else ()) for n in SMALL]
 
 
 def test_every_generator_is_tested() -> None:
@@ -238,16 +255,16 @@ def test_every_generator_is_tested() -> None:
 
 
 @pytest.mark.parametrize("head", ["tanh", "logits"])
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_head_bounds_values_and_leaves_logits_alone(name: str, head: str) -> None:
     net = initialise(build_generator(name, 3, 5, head=head, **SMALL[name]), seeded()).eval()
     net.last.layer.bias.data.fill_(3.0)
-    out = net(torch.randn(2, 3, 16, 24, generator=seeded(1)))
-    assert out.shape == (2, 5, 16, 24)
+    out = net(torch.randn(2, 3, 32, 64, generator=seeded(1)))
+    assert out.shape == (2, 5, 32, 64)
     assert (out.abs().max() <= 1) == (head == "tanh")
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_image_that_does_not_fit_is_refused_with_the_size_that_would(name: str) -> None:
     net = build_generator(name, 3, 1, **SMALL[name]).eval()
     stride = net.stride
@@ -255,15 +272,16 @@ def test_an_image_that_does_not_fit_is_refused_with_the_size_that_would(name: st
         net(torch.zeros(1, 3, 32, 33))
     with pytest.raises(ModelError, match=rf"pad to {32 + stride} x 32"):
         net(torch.zeros(1, 3, 33, 32))
-    with pytest.raises(ModelError, match="pad to 8 x 8"):
-        net(torch.zeros(1, 3, 4, 8))
+    least = max(8, stride)
+    with pytest.raises(ModelError, match=f"pad to {least} x {least}"):
+        net(torch.zeros(1, 3, 4, least))
     with pytest.raises(ModelError, match="3 bands"):
         net(torch.zeros(1, 4, 32, 32))
-    assert net(torch.zeros(1, 3, 8, 8)).shape == (1, 1, 8, 8)
+    assert net(torch.zeros(1, 3, least, least)).shape == (1, 1, least, least)
 
 
-@pytest.mark.parametrize("norm", ["batch", "instance", "layer", "none"])
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", NAMES)
 def test_arguments_rebuild_a_generator_through_json(name: str, norm: str) -> None:
     net = build_generator(name, 4, 7, norm=norm, dropout=0.25, head="logits", **SMALL[name])
     again = build_generator(name, **json.loads(json.dumps(net.arguments)))
@@ -275,11 +293,18 @@ def test_arguments_rebuild_a_generator_through_json(name: str, norm: str) -> Non
     assert net.halo % net.stride == 0
 
 
-def test_arguments_rebuild_a_discriminator_through_json() -> None:
-    net = build_discriminator("patchgan", 5, layers=2, ndf=8, norm="layer")
-    assert list(DISCRIMINATORS) == ["patchgan"]
+@pytest.mark.parametrize("norm", ["layer", "spectral"])
+@pytest.mark.parametrize(("name", "more"), [("patchgan", {}), ("multiscale", {"scales": 3})])
+def test_arguments_rebuild_a_discriminator_through_json(
+    name: str, more: dict[str, int], norm: str
+) -> None:
+    net = build_discriminator(name, 5, layers=2, ndf=8, norm=norm, **more)
+    assert sorted(DISCRIMINATORS) == ["multiscale", "patchgan"]
     arguments = json.loads(json.dumps(net.arguments))
-    assert repr(build_discriminator("patchgan", **arguments)) == repr(net)
+    again = build_discriminator(name, **arguments)
+    again.load_state_dict(net.state_dict())
+    assert repr(again) == repr(net)
+    assert again.smallest == net.smallest
 
 
 @pytest.mark.parametrize("part", ["generator", "discriminator"])
@@ -299,7 +324,9 @@ def test_what_cannot_be_built_is_refused_by_name(part: str) -> None:
         build("vit")
     with pytest.raises(ModelError, match="no argument 'depth'.*norm"):
         build(depth=3)
-    with pytest.raises(ModelError, match="unknown norm 'group': .*batch, instance, layer, none"):
+    with pytest.raises(
+        ModelError, match="unknown norm 'group': .*batch, instance, layer, none.*tracked-instance"
+    ):
         build(norm="group")
 
 
@@ -320,7 +347,7 @@ def test_arguments_out_of_range_are_refused(
         build_generator(name, 3, 3, **arguments)
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_under_autocast_the_output_is_not_rounded_to_bfloat16(name: str) -> None:
     net = initialise(build_generator(name, 3, 1, **SMALL[name]), seeded()).eval()
     image = torch.randn(1, 3, 64, 64, generator=seeded(1))
@@ -354,7 +381,7 @@ def test_first_weights_are_drawn_as_published() -> None:
     assert all((p == 0).all() for name, p in net.named_parameters() if name.endswith("bias"))
 
 
-@pytest.mark.parametrize("norm", ["batch", "instance", "layer"])
+@pytest.mark.parametrize("norm", sorted(set(NORMS) - {"none"}))
 def test_first_weights_follow_their_seed_and_nothing_else(norm: str) -> None:
     def draw(seed: int, before: int) -> Tensor:
         torch.manual_seed(before)
@@ -368,6 +395,15 @@ def test_first_weights_follow_their_seed_and_nothing_else(norm: str) -> None:
 def some_batches(number: int) -> list[Tensor]:
     """Return batches of differing means, so that an average differs from the last one."""
     return [torch.randn(4, 3, 16, 16, generator=seeded(i)) + i for i in range(number)]
+
+
+def test_calibrated_statistics_of_an_instance_norm_are_averages_of_those_of_its_images() -> None:
+    net = nn.Sequential(layers.NORMS["tracked-instance"](3), nn.InstanceNorm2d(3, affine=True))
+    batches = some_batches(5)
+    calibrate_batch_norm(net, batches)
+    torch.testing.assert_close(net[0].running_mean, torch.cat(batches).mean((0, 2, 3)))
+    torch.testing.assert_close(net[0].running_var, torch.cat(batches).var((2, 3)).mean(0))
+    assert net[0].momentum == 0.1
 
 
 def test_calibrated_statistics_are_the_plain_average_over_all_batches() -> None:

@@ -347,7 +347,7 @@ def sized(rows: int, cols: int) -> DataBunch:
         ((32, 64), {}, "export square chips"),
         ((32, 32), {"halvings": 6}, "stride 64"),
         ((16, 16), {"layers": 3}, "discriminator of 24 px.*multiple of 4, at least 24"),
-        ((32, 32), {"generator": "vit"}, "unknown generator 'vit'"),
+        ((32, 32), {"generator": "vit"}, "generator is 'vit': choose one of unet, resnet, encoder"),
         ((32, 32), {"no_such": 1}, "no training setting is called no_such"),
         ((32, 32), {"recipe": "fast"}, "recipe 'fast': choose one of"),
         ((32, 32), {"device": "cuda:77"}, "not to be had here"),

@@ -23,13 +23,25 @@ class TrainConfig:
     epochs : passes over the training chips.
     batch_size : chips a step.
     lr, beta1, beta2 : Adam's step size and decay rates, both networks.
+    lr_d : the discriminator's step size, which follows the same schedule; None for that of both.
     flat : share of the epochs at full step size; it falls linearly to zero over the rest.
+    decay : whether it falls with every "step", or with every "epoch", as published.
     generator, halvings, ngf, norm, dropout : generator's name in the registry and its arguments.
+    blocks : of the generator "resnet".
+    backbone : of the generator "encoder": a network of torchvision, under arcgis.learn's name.
+    backbone_weights : file of its weights; None for random ones.
+    freeze : whether such weights stay as they are, and the decoder alone is trained.
     test_dropout : whether dropout stays on at prediction, as published.
     layers, ndf : strided layers of the PatchGAN (3: receptive field 70 px) and its width.
+    scales : PatchGANs, each on a pair half as large as the one before.
+    d_norm : the discriminator's norm: "same" as the generator's, one of its own, or "spectral".
+    d_augment : how pairs vary that the discriminator is shown: "none", "shift", "cutout", "both".
     pixel_loss, pixel_weight : "l1" or "l2" and its weight beside the adversary; for class targets
         the weight of the cross-entropy is `class_weight`.
-    gan : adversarial loss, "bce" or "lsgan".
+    gradient_weight, ssim_weight : of what asks for the target's edges and for its structure, for
+        targets that are values.
+    feature_weight : of what asks for pairs that look real to the discriminator's inner layers.
+    gan : adversarial loss, "bce", "lsgan" or "hinge".
     ema : share of its former value that a running mean of the generator's weights keeps at each
         step (0.999, say); the mean is what is validated, saved and used. 0 for none.
     augment : "dihedral" (8 flips and turns), "mirror" (left-right) or "none".
@@ -49,20 +61,32 @@ class TrainConfig:
     epochs: int = 100
     batch_size: int = 8
     lr: float = 2e-4
+    lr_d: float | None = None
     beta1: float = 0.5
     beta2: float = 0.999
     flat: float = 0.5
+    decay: str = "step"
     generator: str = "unet"
     halvings: int = 5
+    blocks: int = 6
+    backbone: str = "resnet34"
+    backbone_weights: str | None = None
+    freeze: bool = True
     ngf: int = 64
     norm: str = "batch"
     dropout: float = 0.0
     test_dropout: bool = False
     layers: int = 3
     ndf: int = 64
+    scales: int = 1
+    d_norm: str = "same"
+    d_augment: str = "none"
     pixel_loss: str = "l1"
     pixel_weight: float = 100.0
     class_weight: float = 10.0
+    gradient_weight: float = 0.0
+    ssim_weight: float = 0.0
+    feature_weight: float = 0.0
     gan: str = "lsgan"
     ema: float = 0.0
     augment: str = "dihedral"
@@ -82,12 +106,21 @@ class TrainConfig:
                 raise ModelError(
                     f"{name} is {getattr(self, name)!r}: choose one of {', '.join(choices)}"
                 )
-        if not self.lr > 0:
-            raise ModelError(f"lr is {self.lr}: give a number above 0")
+        for name in ("lr", "lr_d"):
+            size = getattr(self, name)
+            if size is not None and not size > 0:
+                raise ModelError(f"{name} is {size}: give a number above 0")
+        if self.backbone_weights is not None and self.generator != "encoder":
+            raise ModelError(
+                f"backbone_weights are for the generator 'encoder', not {self.generator!r}: "
+                "name its backbone, or leave the weights out"
+            )
 
     @classmethod
     def of(cls, recipe: str = "seamless", **changes: Any) -> Self:
         """Settings of a recipe with some changed; None leaves a setting to the recipe.
+
+        A backbone without a generator means the generator "encoder", as it does in arcgis.learn.
 
         Raises
         ------
@@ -105,6 +138,8 @@ class TrainConfig:
         unknown = given.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise ModelError(f"no training setting is called {', '.join(sorted(unknown))}")
+        if "backbone" in given:
+            given.setdefault("generator", "encoder")
         return replace(cls(recipe=recipe), **{**RECIPES[recipe], **given})
 
     def to_json(self) -> dict[str, Any]:
@@ -121,6 +156,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             {
                 "epochs": 200,
                 "batch_size": 1,
+                "decay": "epoch",
                 "halvings": 8,
                 "norm": "instance",
                 "dropout": 0.5,
@@ -134,22 +170,34 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """Named sets of settings, as changes of the defaults of `TrainConfig`."""
 
+NORMS = ("batch", "instance", "tracked-instance", "layer", "none")
+
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "recipe": tuple(RECIPES),
         "target": ("auto", "values", "classes"),
-        "norm": ("batch", "instance", "layer", "none"),
+        "decay": ("step", "epoch"),
+        "generator": ("unet", "resnet", "encoder"),
+        "backbone": (
+            *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+            *("resnext50_32x4d", "wide_resnet50_2"),
+        ),
+        "norm": NORMS,
+        "d_norm": ("same", *NORMS, "spectral"),
+        "d_augment": ("none", "shift", "cutout", "both"),
         "pixel_loss": ("l1", "l2"),
-        "gan": ("bce", "lsgan"),
+        "gan": ("bce", "lsgan", "hinge"),
         "augment": ("dihedral", "mirror", "none"),
         "precision": ("auto", "fp32", "bf16"),
     }
 )
 """What the settings that are names may be."""
 
+WEIGHTS = ("pixel_weight", "class_weight", "gradient_weight", "ssim_weight", "feature_weight")
+
 LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {name: (1, math.inf) for name in ("epochs", "batch_size", "halvings", "ngf", "layers", "ndf")}
-    | {name: (0, math.inf) for name in ("pixel_weight", "class_weight", "jitter", "seed")}
+    {name: (1, math.inf) for name in ("epochs", "batch_size", "halvings", "ngf", "ndf", "scales")}
+    | {name: (0, math.inf) for name in ("blocks", "layers", "jitter", "seed", *WEIGHTS)}
     | {name: (0, 1) for name in ("beta1", "beta2", "flat", "dropout")}
     | {"ema": (0, 0.999999)}
 )

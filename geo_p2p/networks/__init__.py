@@ -15,7 +15,10 @@ from typing import Any
 from torch import nn
 
 from ..errors import ModelError
+from .batch_norm import freeze
+from .encoder import BACKBONES, EncoderUNet, load_backbone
 from .layers import Generator, choose
+from .multiscale import MultiScale, halved
 from .patchgan import PatchGAN
 from .probe import receptive_field, required_halo, total_stride
 from .resnet import ResNet
@@ -23,23 +26,36 @@ from .unet import UNet
 from .weights import calibrate_batch_norm, initialise
 
 __all__ = [
+    "BACKBONES",
     "DISCRIMINATORS",
     "GENERATORS",
+    "EncoderUNet",
     "Generator",
+    "MultiScale",
     "PatchGAN",
     "ResNet",
     "UNet",
     "build_discriminator",
     "build_generator",
     "calibrate_batch_norm",
+    "freeze",
+    "halved",
     "initialise",
+    "load_backbone",
     "receptive_field",
     "required_halo",
     "total_stride",
 ]
 
-GENERATORS: Mapping[str, Callable[..., Generator]] = {"resnet": ResNet, "unet": UNet}
-DISCRIMINATORS: Mapping[str, Callable[..., nn.Module]] = {"patchgan": PatchGAN}
+GENERATORS: Mapping[str, Callable[..., Generator]] = {
+    "encoder": EncoderUNet,
+    "resnet": ResNet,
+    "unet": UNet,
+}
+DISCRIMINATORS: Mapping[str, Callable[..., nn.Module]] = {
+    "multiscale": MultiScale,
+    "patchgan": PatchGAN,
+}
 
 
 def build_generator(name: str, in_channels: int, out_channels: int, **arguments: Any) -> Generator:
@@ -64,7 +80,7 @@ def build_generator(name: str, in_channels: int, out_channels: int, **arguments:
     Raises
     ------
     ModelError
-        No such generator, or no such argument.
+        No such generator, or no such argument; "encoder" where torchvision is not to be had.
     """
     make = choose("generator", name, GENERATORS)
     _check_arguments(name, make, arguments)
@@ -86,7 +102,8 @@ def build_discriminator(name: str, in_channels: int, **arguments: Any) -> nn.Mod
     Returns
     -------
     nn.Module
-        Called with (condition, image); with torch's default weights.
+        Called with (condition, image), "multiscale" with (condition, image, valid); with torch's
+        default weights.
 
     Raises
     ------

@@ -1,11 +1,11 @@
-"""Batch norm over the batch of all processes, wherever several train one network."""
+"""Batch norm over the batch of all processes, wherever several train one network; or frozen."""
 
 import torch
 from torch import Tensor, nn
 
 from ..processes import count, summed
 
-__all__ = ["BatchNorm"]
+__all__ = ["BatchNorm", "freeze"]
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -14,7 +14,18 @@ class BatchNorm(nn.BatchNorm2d):
     In one process it is torch's. `torch.nn.SyncBatchNorm` does the same on CUDA only; this works
     with any backend, gloo on CPUs too, so that what is tested on two processes of one machine is
     what trains on many.
+
+    Attributes
+    ----------
+    frozen : bool
+        Whether the running statistics are used, and kept, in training too.
     """
+
+    frozen = False
+
+    def train(self, mode: bool = True) -> "BatchNorm":
+        """Go to train mode, unless it is frozen: the loop that asks does not know of that."""
+        return super().train(mode and not self.frozen)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (batch, channels, rows, cols); in training every process must come by."""
@@ -40,3 +51,24 @@ class BatchNorm(nn.BatchNorm2d):
         weight = self.momentum or 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, weight)
         self.running_var.lerp_(var, weight)
+
+
+def freeze(module: nn.Module, frozen: bool = True) -> None:
+    """Keep a part of a network as it is while the rest is trained; or let it go again.
+
+    Its weights get no gradient, and its batch norms neither the statistics of a batch nor new ones
+    of their own: weights that stay while the statistics move are the way a frozen half drifts.
+
+    Parameters
+    ----------
+    module
+        With batch norms of `BatchNorm` alone.
+    frozen
+        False to train it from now on.
+    """
+    module.requires_grad_(not frozen)
+    for layer in module.modules():
+        if isinstance(layer, BatchNorm):
+            layer.frozen = frozen
+            if frozen:
+                layer.eval()

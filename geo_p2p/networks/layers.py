@@ -1,7 +1,7 @@
 """What the networks share: the normalisations, the last layer, and what a generator promises."""
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ __all__ = [
     "LastLayer",
     "at_least",
     "choose",
+    "full_precision",
 ]
 
 Choice = TypeVar("Choice")
@@ -46,8 +47,13 @@ NORMS: Mapping[str, Callable[[int], nn.Module]] = {
     "instance": partial(nn.InstanceNorm2d, affine=True),
     "layer": ChannelNorm,
     "none": _identity,
+    "tracked-instance": partial(nn.InstanceNorm2d, affine=True, track_running_stats=True),
 }
-"""Normalisation by name: called with the number of channels."""
+"""Normalisation by name: called with the number of channels.
+
+"tracked-instance" trains as "instance" does, and in eval mode uses the running means of what it
+saw: tiles agree, but what is translated is not what was trained.
+"""
 
 PER_SAMPLE = frozenset({"instance"})
 """The normalisations that take statistics over the image they are given, in eval mode too."""
@@ -82,6 +88,13 @@ def at_least(lowest: int, **values: int) -> None:
             raise ModelError(f"{name} is {lowest} or more, got {name}={value}")
 
 
+def full_precision(device: str) -> AbstractContextManager[Any]:
+    """Leave autocast, on a kind of device."""
+    # The meta device, on which networks are counted, has none to leave.
+    autocast = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if autocast else nullcontext()
+
+
 class LastLayer(nn.Module):
     """The layer that makes the output, computed in the precision of its own weights.
 
@@ -103,10 +116,7 @@ class LastLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (batch, channels, rows, cols) to the output."""
-        device = x.device.type
-        # The meta device, on which networks are counted, has no autocast to leave.
-        autocast = torch.amp.is_autocast_available(device)
-        with torch.autocast(device, enabled=False) if autocast else nullcontext():
+        with full_precision(x.device.type):
             out: Tensor = self.activation(self.layer(x.to(self.layer.weight.dtype)))
         return out
 

@@ -1,12 +1,18 @@
 """The discriminator that judges patches."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
 from .layers import NORMS, at_least, choose
+from .spectral import SpectralConv2d
 
-__all__ = ["PatchGAN"]
+__all__ = ["SPECTRAL", "PatchGAN"]
+
+SPECTRAL = "spectral"
+"""A discriminator's norm that is one of its weights."""
 
 
 class PatchGAN(nn.Module):
@@ -25,12 +31,15 @@ class PatchGAN(nn.Module):
     ndf
         Channels after the first convolution.
     norm
-        "batch", "instance", "layer" or "none"; on all but the first and the last convolution.
+        A name in `NORMS`, on all but the first and the last convolution; or "spectral", of the
+        weights of all of them, and then of nothing else.
 
     Attributes
     ----------
     arguments : dict
         What the class was called with, ready for JSON; `build_discriminator` takes it back.
+    smallest : int
+        Shortest side it can judge, px.
 
     Raises
     ------
@@ -50,26 +59,27 @@ class PatchGAN(nn.Module):
         super().__init__()
         at_least(0, layers=layers)
         at_least(1, ndf=ndf)
-        choose("norm", norm, NORMS)
+        between = choose("norm", norm, {**NORMS, SPECTRAL: NORMS["none"]})
+        conv = SpectralConv2d if norm == SPECTRAL else nn.Conv2d
         self.arguments = {"in_channels": in_channels, "layers": layers, "ndf": ndf, "norm": norm}
-        self.smallest = 3 * 2**layers if layers else 1  # px; leaves one verdict
+        self.smallest: int = 3 * 2**layers if layers else 1  # px; leaves one verdict
         size, pad = (4, 1) if layers else (1, 0)
         # strides: 2 for each layer, then 1 before the last; PixelGAN has two of stride 1
         strides = [2] * layers + [1] if layers else [1, 1]
         widths = [ndf * min(2**i, 8) for i in range(len(strides))]
 
         body: list[nn.Module] = [
-            nn.Conv2d(in_channels, widths[0], size, strides[0], pad),
+            conv(in_channels, widths[0], size, strides[0], pad),
             nn.LeakyReLU(0.2, inplace=True),
         ]
-        for before, width, stride in zip(widths, widths[1:], strides[1:], strict=False):
+        for (before, width), stride in zip(pairwise(widths), strides[1:], strict=True):
             body += [
-                nn.Conv2d(before, width, size, stride, pad, bias=norm == "none"),
-                NORMS[norm](width),
+                conv(before, width, size, stride, pad, bias=norm in ("none", SPECTRAL)),
+                between(width),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         self.body = nn.Sequential(*body)
-        self.last = nn.Conv2d(widths[-1], 1, size, 1, pad)
+        self.last = conv(widths[-1], 1, size, 1, pad)
 
     def forward(self, condition: Tensor, image: Tensor) -> Tensor:
         """Judge an image beside the condition it belongs to.
@@ -95,6 +105,16 @@ class PatchGAN(nn.Module):
             Other bands than the network was made for, images of two sizes, or too small for one
             verdict.
         """
+        return self.activations(condition, image)[-1]
+
+    def activations(self, condition: Tensor, image: Tensor) -> list[Tensor]:
+        """Judge, and tell what the verdict was reached by.
+
+        Returns
+        -------
+        list of Tensor
+            What each layer makes of the pair, (batch, channels, rows', cols'); the scores last.
+        """
         bands = condition.shape[1] + image.shape[1]
         if bands != self.arguments["in_channels"] or condition.shape[2:] != image.shape[2:]:
             raise ModelError(
@@ -106,7 +126,10 @@ class PatchGAN(nn.Module):
                 f"the discriminator takes sides of {self.smallest} px or more, got "
                 f"{tuple(image.shape[2:])}: use larger chips, or fewer layers"
             )
-        pair = torch.cat((condition, image), dim=1)  # (B, in, H, W)
-        features = self.body(pair)  # (B, 8 ndf, H/8 - 1, W/8 - 1) for 3 layers
-        scores: Tensor = self.last(features)  # (B, 1, H/8 - 2, W/8 - 2)
-        return scores
+        x = torch.cat((condition, image), dim=1)  # (B, in, H, W)
+        found = []
+        for layer in self.body:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(x)  # (B, ndf * min(2**i, 8), H / 2**(i+1), W / 2**(i+1)) after layer i
+        return [*found, self.last(x)]  # (B, 8 ndf, H/8 - 1, W/8 - 1), (B, 1, H/8 - 2, W/8 - 2)

@@ -25,8 +25,9 @@ class ResNet(Generator):
     ngf
         Channels at full size; two and four times as many at half and quarter size.
     norm
-        "batch", "instance" (statistics of each image: not tile-safe), "layer" (over the channels
-        of each pixel) or "none".
+        "batch", "instance" (statistics of each image: not tile-safe), "tracked-instance" (those
+        in training, their means in eval mode), "layer" (over the channels of each pixel) or
+        "none".
     dropout
         Probability within each residual block, 0 to 1.
     head

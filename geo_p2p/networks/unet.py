@@ -35,8 +35,9 @@ class UNet(Generator):
     ngf
         Channels after the first halving.
     norm
-        "batch", "instance" (statistics of each image: not tile-safe), "layer" (over the channels
-        of each pixel) or "none".
+        "batch", "instance" (statistics of each image: not tile-safe), "tracked-instance" (those
+        in training, their means in eval mode), "layer" (over the channels of each pixel) or
+        "none".
     dropout
         Probability in the three innermost doublings, 0 to 1; the paper has 0.5.
     head

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from ..errors import ModelError
+from .batch_norm import BatchNorm
+from .spectral import SpectralConv2d
 
 __all__ = ["calibrate_batch_norm", "initialise"]
 
@@ -49,16 +51,19 @@ def initialise(module: Net, seed_generator: torch.Generator | None = None) -> Ne
             nn.init.normal_(layer.weight, mean, 0.02, generator=seed_generator)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+        if isinstance(layer, SpectralConv2d):
+            layer.warm_up(seed_generator)
     return module
 
 
 @torch.no_grad()
 def calibrate_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Estimate the running statistics of batch norms anew, in place.
+    """Estimate the running statistics of norms anew, in place.
 
-    The statistics a batch norm keeps while training lag behind weights that still move, and with
-    one image a batch they describe no image at all. Here they become plain averages over the
-    batches. Only batch norms see train mode: dropout stays off. A net without any is left alone.
+    The statistics a norm keeps while training lag behind weights that still move, and with one
+    image a batch those of a batch norm describe no image at all. Here they become plain averages
+    over the batches, for batch norms and for instance norms that keep any. Only these norms see
+    train mode: dropout stays off. A net without any is left alone, and so is what is frozen.
 
     Parameters
     ----------
@@ -72,7 +77,7 @@ def calibrate_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> None:
     ModelError
         There are no batches.
     """
-    norms = [layer for layer in net.modules() if isinstance(layer, _BatchNorm)]
+    norms = [layer for layer in net.modules() if _keeps_statistics(layer)]
     if not norms:
         return
     batches = iter(batches)
@@ -84,13 +89,21 @@ def calibrate_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> None:
     net.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a plain average
         norm.train()
     try:
-        for batch in chain([first], batches):
+        for number, batch in enumerate(chain([first], batches), start=1):
+            for norm in norms:
+                norm.momentum = 1 / number  # a plain average; None would stop an instance norm
             net(batch)
     finally:
         for layer, mode in modes:
             layer.training = mode
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+def _keeps_statistics(layer: nn.Module) -> TypeGuard[_NormBase]:
+    """Whether a layer is a norm whose running statistics are its own to change."""
+    if isinstance(layer, BatchNorm) and layer.frozen:
+        return False
+    return isinstance(layer, _BatchNorm | nn.InstanceNorm2d) and layer.track_running_stats

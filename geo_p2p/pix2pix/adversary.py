@@ -1,13 +1,27 @@
 """The adversary: a discriminator that learns beside the generator, as a part of its loss."""
 
+from collections.abc import Sequence
+
 import torch
 from fastai.callback.core import Callback
 from torch import Tensor, nn
 
 from geo_p2p.card import TrainConfig
-from geo_p2p.losses import discriminator_loss, fill, gan_loss
+from geo_p2p.losses import (
+    discriminator_loss,
+    feature_loss,
+    fill,
+    generator_loss,
+    gradient_loss,
+    ssim_loss,
+)
+from geo_p2p.networks import MultiScale
+from geo_p2p.pix2pix.shown import Shown, varied
 
 __all__ = ["Adversary"]
+
+Verdict = Sequence[Sequence[Tensor]]
+"""For each scale of a discriminator, what its layers make of a pair; the scores last."""
 
 
 class Adversary(Callback):  # type: ignore[misc]
@@ -16,13 +30,20 @@ class Adversary(Callback):  # type: ignore[misc]
     Each training batch, after the generator's forward pass, the discriminator takes one step on
     (x, y) against (x, G(x)); then its opinion of G(x) joins the generator's loss, with its own
     weights frozen. It always sees (input, image), in that order, with invalid pixels of input,
-    target and translation filled alike; for classes, also pixels whose class is not known.
+    target and translation filled alike; for classes, also pixels whose class is not known. Real
+    and translated pairs go through it in one pass, unless it has batch norms: these would mix the
+    statistics of the two.
 
     Parameters
     ----------
-    discriminator : called with (condition, image).
-    config : loss, weights and optimiser settings.
+    discriminator : called with (condition, image); a `MultiScale`, also with what is known.
+    config : losses, weights and optimiser settings.
     logits : whether the generator gives class scores, which are shown to it as probabilities.
+
+    Attributes
+    ----------
+    parts : parts of the loss of the last step, by name.
+    judged : scores of the last step on real and on translated pairs, one tensor a scale each.
     """
 
     order = 10
@@ -32,10 +53,16 @@ class Adversary(Callback):  # type: ignore[misc]
         self.discriminator = self.judge = discriminator
         self.config = config
         self.logits = logits
+        self.haste = 1.0 if config.lr_d is None else config.lr_d / config.lr
         self.optimiser = torch.optim.Adam(
-            discriminator.parameters(), lr=config.lr, betas=(config.beta1, config.beta2)
+            discriminator.parameters(),
+            lr=self.haste * config.lr,
+            betas=(config.beta1, config.beta2),
         )
+        layers = discriminator.modules()
+        self.one_pass = not any(isinstance(layer, nn.BatchNorm2d) for layer in layers)
         self.parts: dict[str, Tensor] = {}
+        self.judged: tuple[list[Tensor], list[Tensor]] = [], []
 
     def before_fit(self) -> None:
         """Go where the batches are."""
@@ -43,20 +70,16 @@ class Adversary(Callback):  # type: ignore[misc]
 
     def after_pred(self) -> None:
         """Take the discriminator's step; the generator is not touched."""
-        y, valid = self.yb
-        known = valid & (y.sum(1, keepdim=True) > 0) if self.logits else valid
-        x, image = fill(self.xb[0], valid), fill(self._image(self.pred), known)
-        self._shown = x, image
+        self._shown = self._to_show()
         for group in self.optimiser.param_groups:
-            group["lr"] = self.opt.hypers[-1]["lr"]
+            group["lr"] = self.haste * self.opt.hypers[-1]["lr"]
         with self.learn.arithmetic():
-            real = self.judge(x, fill(y, known))
-            fake = self.judge(x, image.detach())
-        self.judged = real.detach(), fake.detach()
-        loss = discriminator_loss(real, fake, self.config.gan)
+            real, fake = self._compared(self._shown)
+        loss = discriminator_loss(_scores(real), _scores(fake), self.config.gan)
         self.optimiser.zero_grad()
         torch.autograd.backward(loss.total)
         self.optimiser.step()
+        self.judged = _detached(_scores(real)), _detached(_scores(fake))
         self.parts = {
             "total_disc_loss": loss.total.detach(),
             "real_d_loss": loss.real.detach(),
@@ -64,17 +87,70 @@ class Adversary(Callback):  # type: ignore[misc]
         }
 
     def after_loss(self) -> None:
-        """Add the discriminator's opinion to the generator's loss."""
+        """Add the discriminator's opinion to the generator's loss, and what else it is asked."""
         self.discriminator.requires_grad_(False)
+        shown, features = self._shown, self.config.feature_weight
         with self.learn.arithmetic():
-            opinion = gan_loss(self.discriminator(*self._shown), True, self.config.gan)
+            verdict = _verdict(self.discriminator, shown.condition, shown.fake, shown.known)
+            if features:
+                with torch.no_grad():
+                    goal = _verdict(self.discriminator, shown.condition, shown.real, shown.known)
         self.discriminator.requires_grad_(True)
+        opinion = generator_loss(_scores(verdict), self.config.gan)
         weight = self.config.class_weight if self.logits else self.config.pixel_weight
         self.learn.loss_grad = opinion + weight * self.learn.loss_grad
         self.parts["fake_d_real_class_loss"] = opinion.detach()
         self.parts["l1_loss"] = self.learn.loss.detach()
+        if features:
+            self._add("feature_loss", features, feature_loss(verdict, goal))
+        if not self.logits:
+            self._add_structure()
         self.parts["total_gen_loss"] = self.learn.loss_grad.detach()
         del self._shown
 
-    def _image(self, pred: Tensor) -> Tensor:
-        return pred.float().softmax(1) if self.logits else pred
+    def _to_show(self) -> Shown:
+        """Real and translated pairs of this batch, filled and varied."""
+        y, valid = self.yb
+        known = valid & (y.sum(1, keepdim=True) > 0) if self.logits else valid
+        image = self.pred.float().softmax(1) if self.logits else self.pred
+        shown = Shown(fill(self.xb[0], valid), fill(y, known), fill(image, known), known)
+        return varied(shown, self.config.d_augment)
+
+    def _compared(self, shown: Shown) -> tuple[Verdict, Verdict]:
+        """Judge real and translated pairs; of the latter nothing reaches the generator."""
+        x, y, image, known = shown
+        image = image.detach()
+        if not self.one_pass:
+            return _verdict(self.judge, x, y, known), _verdict(self.judge, x, image, known)
+        pairs = (torch.cat((x, x)), torch.cat((y, image)), torch.cat((known, known)))
+        both = [[layer.chunk(2) for layer in scale] for scale in _verdict(self.judge, *pairs)]
+        real, fake = ([[layer[i] for layer in scale] for scale in both] for i in (0, 1))
+        return real, fake
+
+    def _add_structure(self) -> None:
+        """Ask for the target's edges and structure, where that has a weight."""
+        if self.config.gradient_weight:
+            loss = gradient_loss(self.pred, *self.yb)
+            self._add("gradient_loss", self.config.gradient_weight, loss)
+        if self.config.ssim_weight:
+            self._add("ssim_loss", self.config.ssim_weight, ssim_loss(self.pred, *self.yb))
+
+    def _add(self, name: str, weight: float, loss: Tensor) -> None:
+        self.parts[name] = loss.detach()
+        self.learn.loss_grad = self.learn.loss_grad + weight * loss
+
+
+def _verdict(judge: nn.Module, condition: Tensor, image: Tensor, known: Tensor) -> Verdict:
+    """Ask a discriminator, of whatever kind it is."""
+    if isinstance(getattr(judge, "module", judge), MultiScale):  # several processes wrap it
+        found: Verdict = judge(condition, image, known)
+        return found
+    return [[judge(condition, image)]]
+
+
+def _scores(verdict: Verdict) -> list[Tensor]:
+    return [scale[-1] for scale in verdict]
+
+
+def _detached(scores: Sequence[Tensor]) -> list[Tensor]:
+    return [each.detach() for each in scores]

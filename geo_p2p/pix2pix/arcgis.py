@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from geo_p2p.errors import ModelError
-from geo_p2p.networks import GENERATORS
+from geo_p2p.networks import BACKBONES, GENERATORS
 
 __all__ = ["construction", "fitting", "saving"]
 
@@ -18,8 +18,9 @@ def construction(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Parameters
     ----------
-    settings : ``backbone`` is a kind of generator, None the recipe's; of ``perceptual_loss`` only
-        False can be had. All others are returned as they are.
+    settings : ``backbone`` is one of torchvision's networks, under arcgis.learn's name for it, or a
+        kind of generator, None the recipe's; of ``perceptual_loss`` only False can be had. All
+        others are returned as they are.
 
     Raises
     ------
@@ -34,8 +35,11 @@ def construction(settings: Mapping[str, Any]) -> dict[str, Any]:
     backbone = settings.get("backbone")
     if backbone is None:
         return ours
+    if backbone in BACKBONES:
+        return {**ours, "backbone": backbone}
     if backbone not in GENERATORS:
-        raise ModelError(f"backbone {backbone!r}: choose one of {', '.join(GENERATORS)}")
+        known = ", ".join([*GENERATORS, *BACKBONES])
+        raise ModelError(f"backbone {backbone!r}: choose one of {known}")
     return {**ours, "generator": backbone}
 
 

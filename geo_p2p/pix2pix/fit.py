@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from geo_p2p import processes
 from geo_p2p.errors import ModelError
 from geo_p2p.model_file import model_folder
 from geo_p2p.networks import calibrate_batch_norm
-from geo_p2p.pix2pix.callbacks import Chance, Schedule, flat_then_linear, one_cycle
+from geo_p2p.pix2pix.build import decay_of
+from geo_p2p.pix2pix.callbacks import Chance, Schedule, one_cycle
 from geo_p2p.pix2pix.checkpoints import Checkpoints
 from geo_p2p.pix2pix.loggers import Board, HistoryFile, Samples, WeightsAndBiases
 from geo_p2p.pix2pix.plan import FitConfig, has_stalled
@@ -77,7 +79,8 @@ def _train(
         if first:
             listeners += [Watch(training), *_listeners(training, plan, stack)]
         telemetry = Telemetry(training, plan, bar, listeners)
-        factor = one_cycle if plan.one_cycle else flat_then_linear(training.config.flat)
+        told = replace(training.config, epochs=plan.epochs)
+        factor = one_cycle if plan.one_cycle else decay_of(told)
         schedule = Schedule(plan.lr or training.config.lr, factor, done, plan.epochs)
         chance = Chance(training.config.seed, training.epochs)
         # fastai tells its callbacks of its own interruptions only.

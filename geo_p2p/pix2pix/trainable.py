@@ -10,6 +10,7 @@ from fastai.learner import Learner
 
 from geo_p2p.data import DataBunch
 from geo_p2p.errors import ModelError
+from geo_p2p.networks import freeze
 from geo_p2p.pix2pix.arcgis import fitting
 from geo_p2p.pix2pix.checkpoints import run_folder
 from geo_p2p.pix2pix.fit import fit
@@ -123,6 +124,17 @@ class Trainable(Usable):
         self.metrics = {}
         plan = replace(training.plan, epochs=epochs or training.plan.epochs)
         fit(training, plan, progress)
+
+    def unfreeze(self) -> None:
+        """Let every layer be trained, those of a backbone with weights of its own too."""
+        super().unfreeze()
+        if self._training is None:
+            return
+        training = self._training
+        if training.average is not None:  # the mean is used, and not trained
+            freeze(training.learn.model, False)
+            training.average.network.requires_grad_(False)
+        self.config = training.config = replace(training.config, freeze=False)
 
     def lr_find(
         self,

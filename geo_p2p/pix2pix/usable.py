@@ -11,7 +11,7 @@ from geo_p2p.chips.layout import DATASETS
 from geo_p2p.data import DataBunch
 from geo_p2p.errors import RasterError
 from geo_p2p.model_file import Translator
-from geo_p2p.networks import GENERATORS, Generator
+from geo_p2p.networks import BACKBONES, GENERATORS, Generator, freeze
 from geo_p2p.pix2pix.plan import available_metrics
 from geo_p2p.report import Figure, loss_curves
 from geo_p2p.translate import predict_raster
@@ -91,9 +91,9 @@ class Usable:
         return loss_curves(self.history)
 
     def unfreeze(self) -> None:
-        """Let every layer be trained: none is frozen here, unless you did it."""
-        self.generator.requires_grad_(True)
-        self.discriminator.requires_grad_(True)
+        """Let every layer be trained, those of a backbone with weights of its own too."""
+        freeze(self.generator, False)
+        freeze(self.discriminator, False)
 
     @property
     def available_metrics(self) -> list[str]:
@@ -102,8 +102,8 @@ class Usable:
 
     @property
     def supported_backbones(self) -> list[str]:
-        """Kinds of generator: ``Pix2Pix(data, generator=...)``, or backbone=."""
-        return sorted(GENERATORS)
+        """Networks of torchvision and kinds of generator: ``Pix2Pix(data, backbone=...)``."""
+        return [*sorted(GENERATORS), *BACKBONES]
 
     @property
     def supported_datasets(self) -> list[str]:
