@@ -119,6 +119,7 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
 @setting("--d-norm", "Normalisation of the discriminator, if not the same.")
 @setting("--d-augment", "How pairs vary that the discriminator is shown.")
 @setting("--gan", "Adversarial loss.")
+@setting("--gan-weight", "Weight of that loss; 0: plain regression, without an adversary.")
 @setting("--pixel-loss", "Loss beside the adversary, for targets that are values.")
 @setting("--pixel-weight", "Weight of that loss.")
 @setting("--gradient-weight", "Weight of a loss on edges, for maps.")

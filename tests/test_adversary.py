@@ -237,6 +237,39 @@ def test_its_opinion_reaches_the_generator() -> None:
     assert all(grad is not None and grad.abs().max() > 0 for grad in found[0])
 
 
+def test_without_a_weight_it_is_neither_trained_nor_asked() -> None:
+    learn = learner(samples(), gan_weight=0.0)
+    judge = learn.adversary.discriminator
+    before = state(judge)
+    sums: list[tuple[float, float]] = []
+
+    def note(learn: Any) -> None:
+        sums.append((float(learn.loss_grad.detach()), float(learn.loss.detach())))
+
+    fit(learn, 1, Watch(after_backward=note))
+    assert same(before, state(judge))
+    assert judge.seen == []
+    assert sums
+    assert all(whole == pytest.approx(100 * pixels) for whole, pixels in sums)
+
+
+def test_its_opinion_has_the_weight_that_is_asked_for() -> None:
+    def parts(weight: float) -> dict[str, float]:
+        found: list[dict[str, float]] = []
+
+        def note(learn: Any) -> None:
+            if not found:
+                found.append({k: float(v) for k, v in learn.adversary.parts.items()})
+
+        fit(learner(samples(), gan_weight=weight), 1, Watch(after_backward=note))
+        return found[0]
+
+    one, five = parts(1.0), parts(5.0)
+    opinion = one["fake_d_real_class_loss"]
+    assert five["fake_d_real_class_loss"] == pytest.approx(opinion)
+    assert five["total_gen_loss"] - one["total_gen_loss"] == pytest.approx(4 * opinion, rel=1e-4)
+
+
 def test_validation_moves_nothing_and_shows_it_nothing() -> None:
     learn = learner(samples())
     before: list[Any] = []

@@ -339,3 +339,12 @@ def test_a_warning_is_given_once_and_tells_the_epoch(caplog: pytest.LogCaptureFi
         tiny().fit(5, checkpoint=False, progress=False, callbacks=[Still()])
     (record,) = caplog.records
     assert record.getMessage().startswith("epoch 3: the generator stands still: for 3 epochs")
+
+
+def test_a_training_without_an_adversary_tells_of_none() -> None:
+    model = Pix2Pix(bunch(inverted(4), inverted(2, seed=9)), gan_weight=0.0, **TINY)
+    model.fit(2, checkpoint=False, progress=False)
+    told = model.history[-1].keys()
+    assert {"l1_loss", "total_gen_loss", "gen_grad_norm", "valid_l1_loss"} <= told
+    assert not told & {"total_disc_loss", "fake_d_real_class_loss", "d_accuracy_real"}
+    assert model.plot_losses().axes

@@ -41,7 +41,8 @@ class TrainConfig:
     gradient_weight, ssim_weight : of what asks for the target's edges and for its structure, for
         targets that are values.
     feature_weight : of what asks for pairs that look real to the discriminator's inner layers.
-    gan : adversarial loss, "bce", "lsgan" or "hinge".
+    gan, gan_weight : adversarial loss, "bce", "lsgan" or "hinge", and its weight; 0 for plain
+        regression, without an adversary.
     ema : share of its former value that a running mean of the generator's weights keeps at each
         step (0.999, say); the mean is what is validated, saved and used. 0 for none.
     augment : "dihedral" (8 flips and turns), "mirror" (left-right) or "none".
@@ -88,6 +89,7 @@ class TrainConfig:
     ssim_weight: float = 0.0
     feature_weight: float = 0.0
     gan: str = "lsgan"
+    gan_weight: float = 1.0
     ema: float = 0.0
     augment: str = "dihedral"
     jitter: int = 0
@@ -110,6 +112,15 @@ class TrainConfig:
             size = getattr(self, name)
             if size is not None and not size > 0:
                 raise ModelError(f"{name} is {size}: give a number above 0")
+        self._require_partners()
+
+    def _require_partners(self) -> None:
+        """Refuse settings that mean nothing without another."""
+        if self.feature_weight and not self.gan_weight:
+            raise ModelError(
+                "feature_weight needs an adversary whose features are compared: give gan_weight "
+                "more than 0"
+            )
         if self.backbone_weights is not None and self.generator != "encoder":
             raise ModelError(
                 f"backbone_weights are for the generator 'encoder', not {self.generator!r}: "
@@ -193,7 +204,10 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """What the settings that are names may be."""
 
-WEIGHTS = ("pixel_weight", "class_weight", "gradient_weight", "ssim_weight", "feature_weight")
+WEIGHTS = (
+    *("pixel_weight", "class_weight", "gan_weight"),
+    *("gradient_weight", "ssim_weight", "feature_weight"),
+)
 
 LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {name: (1, math.inf) for name in ("epochs", "batch_size", "halvings", "ngf", "ndf", "scales")}

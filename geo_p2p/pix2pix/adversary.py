@@ -70,6 +70,9 @@ class Adversary(Callback):  # type: ignore[misc]
 
     def after_pred(self) -> None:
         """Take the discriminator's step; the generator is not touched."""
+        self.parts = {}
+        if not self.config.gan_weight:
+            return
         self._shown = self._to_show()
         for group in self.optimiser.param_groups:
             group["lr"] = self.haste * self.opt.hypers[-1]["lr"]
@@ -87,7 +90,18 @@ class Adversary(Callback):  # type: ignore[misc]
         }
 
     def after_loss(self) -> None:
-        """Add the discriminator's opinion to the generator's loss, and what else it is asked."""
+        """Make up the generator's loss: of pixels, of the discriminator's opinion, of structure."""
+        self.parts["l1_loss"] = self.learn.loss.detach()
+        weight = self.config.class_weight if self.logits else self.config.pixel_weight
+        self.learn.loss_grad = weight * self.learn.loss_grad
+        if self.config.gan_weight:
+            self._add_opinion()
+        if not self.logits:
+            self._add_structure()
+        self.parts["total_gen_loss"] = self.learn.loss_grad.detach()
+
+    def _add_opinion(self) -> None:
+        """Ask the discriminator, as it is now; its own weights get no gradient."""
         self.discriminator.requires_grad_(False)
         shown, features = self._shown, self.config.feature_weight
         with self.learn.arithmetic():
@@ -97,15 +111,9 @@ class Adversary(Callback):  # type: ignore[misc]
                     goal = _verdict(self.discriminator, shown.condition, shown.real, shown.known)
         self.discriminator.requires_grad_(True)
         opinion = generator_loss(_scores(verdict), self.config.gan)
-        weight = self.config.class_weight if self.logits else self.config.pixel_weight
-        self.learn.loss_grad = opinion + weight * self.learn.loss_grad
-        self.parts["fake_d_real_class_loss"] = opinion.detach()
-        self.parts["l1_loss"] = self.learn.loss.detach()
+        self._add("fake_d_real_class_loss", self.config.gan_weight, opinion)
         if features:
             self._add("feature_loss", features, feature_loss(verdict, goal))
-        if not self.logits:
-            self._add_structure()
-        self.parts["total_gen_loss"] = self.learn.loss_grad.detach()
         del self._shown
 
     def _to_show(self) -> Shown:

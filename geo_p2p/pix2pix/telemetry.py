@@ -69,13 +69,14 @@ class Telemetry(Callback):  # type: ignore[misc]
 
     def before_step(self) -> None:
         """Add a batch, and stop before a step that would spoil the weights."""
-        adversary = self.training_state.adversary
+        adversary, config = self.training_state.adversary, self.training_state.config
         values = {
             **adversary.parts,
-            **_accuracies(adversary.judged, self.training_state.config.gan),
             "gen_grad_norm": _gradient(self.learn.model),
-            "disc_grad_norm": _gradient(adversary.discriminator),
         }
+        if config.gan_weight:
+            values |= _accuracies(adversary.judged, config.gan)
+            values["disc_grad_norm"] = _gradient(adversary.discriminator)
         # Stacked, because every number that is asked for alone waits for the device.
         stacked = torch.stack([value.detach().float() for value in values.values()])
         numbers = processes.mean(stacked).tolist()
