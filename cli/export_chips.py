@@ -82,7 +82,11 @@ WHAT = all_of(
     setting("--layer", "Layer of the vector file; the first if not given."),
     setting("--quality", "Raster that rules out pixels of INPUT by the options below."),
     setting("--quality-band", "Its band; of INPUT, if no raster is given.", click.IntRange(1)),
-    setting("--quality-bits", "Pixels with any of these bits set: 1,3,4.", options.Numbers()),
+    setting(
+        "--quality-bits",
+        "Pixels with any of these bits set, or such a number in several: 1,3,8-9=3.",
+        options.Bits(),
+    ),
     setting("--quality-values", "Pixels with one of these values: 3,8,9.", options.Numbers()),
 )
 

@@ -155,6 +155,9 @@ def test_assets_of_an_item_stack_in_the_order_they_are_named(tmp_path: Path) -> 
     assert np.array_equal(Rasters(f"{path}#red,nir", (2,)).source(0).read()[0], noise(WEST, 3))
     found = scenes(Rasters(f"{path}#red,green"), Rasters(f"{path}#nir"))
     assert (found[0].x.info.count, found[0].y.info.count) == (2, 1)
+    # An item's quality goes with the item.
+    masked = Rasters(f"{path}#red", quality=Quality(f"{path}#nir", values=(7, 8))).source(1)
+    assert np.array_equal(masked.read()[1], ~np.isin(noise(EAST, 13)[0], (7, 8)))
 
 
 def test_an_asset_is_of_one_stac_file(aerial: Path) -> None:

@@ -43,12 +43,12 @@ class Quality:
         order; otherwise those count that show the same ground. None for a band of the raster's
         own file.
     band : number of the quality band, from 1.
-    bits, values : which of its bits or values rule a pixel out.
+    bits, values : which of its bits, conditions on several bits, or values rule a pixel out.
     """
 
     raster: str | Path | None = None
     band: int = 1
-    bits: tuple[int, ...] = ()
+    bits: tuple[int | str, ...] = ()
     values: tuple[int, ...] = ()
 
     @cached_property

@@ -103,7 +103,7 @@ class ExportConfig:
     layer: int | str | None = None
     quality: str | Path | None = None
     quality_band: int = 1
-    quality_bits: tuple[int, ...] = ()
+    quality_bits: tuple[int | str, ...] = ()
     quality_values: tuple[int, ...] = ()
     mask: str | Path | None = None
     min_valid: float = 0.9
