@@ -68,7 +68,7 @@ WHERE = all_of(
     ),
     setting("--mask", "Cut only chips wholly inside the polygons of this vector file."),
     setting("--processing-mode", "Several inputs: as one mosaic, or each by itself.", MODES),
-    setting("--asset", "Of a STAC file as INPUT; the one with the role data if not given."),
+    setting("--asset", "Of a STAC file as INPUT, or several to stack as bands: red,green,blue."),
     setting("--additional-asset", "Of a STAC file as ADDITIONAL."),
     setting("--reference-system", "Pair by place, or pixel on pixel, without any place.", SYSTEMS),
 )
@@ -82,7 +82,11 @@ WHAT = all_of(
     setting("--layer", "Layer of the vector file; the first if not given."),
     setting("--quality", "Raster that rules out pixels of INPUT by the options below."),
     setting("--quality-band", "Its band; of INPUT, if no raster is given.", click.IntRange(1)),
-    setting("--quality-bits", "Pixels with any of these bits set: 1,3,4.", options.Numbers()),
+    setting(
+        "--quality-bits",
+        "Pixels with any of these bits set, or such a number in several: 1,3,8-9=3.",
+        options.Bits(),
+    ),
     setting("--quality-values", "Pixels with one of these values: 3,8,9.", options.Numbers()),
 )
 
@@ -167,9 +171,10 @@ def export_chips(
     """Cut INPUT and ADDITIONAL, two rasters of one place, into paired chips in OUT_DIR.
 
     ADDITIONAL is warped onto the pixels of INPUT; the two may differ in CRS, pixel size, extent
-    and data type. Either may be a folder, a pattern or a STAC file of many rasters; ADDITIONAL may
-    be a vector file, whose shapes are drawn as classes. OUT_DIR has the layout of ArcGIS Pro's
-    Export Tiles. An interrupted export, started again, goes on where it was.
+    and data type. Either may be a folder, a pattern or a STAC file of many rasters (items.json, or
+    items.json#visual for an asset); ADDITIONAL may be a vector file, whose shapes are drawn as
+    classes. OUT_DIR has the layout of ArcGIS Pro's Export Tiles. An interrupted export, started
+    again, goes on where it was.
     """
     if dry_run:
         append_to = out_dir if append else None

@@ -63,6 +63,22 @@ class Numbers(Parsed[tuple[int, ...]]):
             self.fail(str(error))
 
 
+class Bits(Parsed[tuple[int | str, ...]]):
+    """Bits from 0 and conditions on several, ``1,3,8-9=3``: a tuple of int and str."""
+
+    name = "bits"
+
+    def parse(self, text: str) -> tuple[int | str, ...]:
+        """Return the bits and the conditions."""
+        from geo_p2p.chips.quality import parse_bits
+        from geo_p2p.errors import ChipError
+
+        try:
+            return parse_bits(text)
+        except ChipError as error:
+            self.fail(str(error))
+
+
 class Content(Parsed[float | dict[int, float]]):
     """A share, ``0.1``, or a share for each class, ``3:0.05,7:0.1``: a float, or a dict."""
 

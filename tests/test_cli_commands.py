@@ -168,10 +168,12 @@ def test_export_hands_every_option_on(runner, work, tmp_path) -> None:
     words = [word for name, value in given.items() for word in ("--" + dashed(name), value)]
     words.remove(True)
     folder = tmp_path / "chips"
-    words += ["--quality-values", "254,255", "--bidx", "3,1", "--additional-bidx", "1"]
+    words += ["--quality-values", "254,255", "--quality-bits", "0-7=253,1-7=0"]
+    words += ["--bidx", "3,1", "--additional-bidx", "1"]
     runner("export-chips", work.aerial, work.near_infrared, folder, *words)
     chips = ChipFolder.open(folder)
-    saved = {**given, "bidx": [3, 1], "additional_bidx": [1], "quality_values": [254, 255]}
+    saved = {**given, "bidx": [3, 1], "additional_bidx": [1]}
+    saved |= {"quality_values": [254, 255], "quality_bits": ["0-7=253", "1-7=0"]}
     assert {name: chips.own["settings"][name] for name in saved} == saved
     assert chips.own["additional"]["resampling"] == "nearest"
     chip = chips.read(chips.names[0])

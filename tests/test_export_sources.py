@@ -166,11 +166,14 @@ def test_an_area_that_misses_a_scene_leaves_it_out(
         export_chips(sheets, target, tmp_path / "d", mask=away, **settings)
 
 
-def test_quality_bits_make_pixels_invalid(place: MakeRaster, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bits", [(3, 4), ("3-4=1",), ("3-4>=1",)])
+def test_quality_bits_make_pixels_invalid(
+    place: MakeRaster, tmp_path: Path, bits: tuple[int | str, ...]
+) -> None:
     flags = np.zeros((1, 128, 192), "uint16")
     flags[0, :16, :16], flags[0, 40:50, 40:50] = 1 << 3, 1 << 5
     paths = place(noise()), place(noise(bands=1))
-    settings = {**SMALL, "quality": place(flags), "quality_bits": (3, 4), "min_valid": 0.1}
+    settings = {**SMALL, "quality": place(flags), "quality_bits": bits, "min_valid": 0.1}
     folder = export_chips(*paths, tmp_path / "c", **settings)
     first = ChipFolder.open(folder).read(f"{0:012d}")
     assert not first.valid[:16, :16].any()

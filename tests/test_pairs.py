@@ -27,11 +27,21 @@ from layouts import (
 )
 from pairs import blobs
 from rasterio.crs import CRS
+from rasters import seen_from, utm, write
 
 from geo_p2p.chips import Chip, ChipFolder, Pairs, export_chips, open_pairs
 from geo_p2p.chips.views import Patches
 from geo_p2p.errors import ChipError
-from geo_p2p.raster import PIXELS, UNKNOWN, Bands, Frame, PlainImage, resample
+from geo_p2p.raster import (
+    FORMATS,
+    PIXELS,
+    UNKNOWN,
+    Bands,
+    Frame,
+    PlainImage,
+    RasterSource,
+    resample,
+)
 
 MakeRaster = Callable[..., Path]
 
@@ -176,6 +186,39 @@ def test_the_place_of_our_pictures_is_known_without_their_aux_xml(
     pairs = open_pairs(folder)
     for name, frame in before.items():
         assert pairs.read(name).frame.same_lattice(frame)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("how", ["one export", "appended"])
+def test_pictures_of_scenes_in_several_crs_lie_in_their_own(
+    tmp_path: Path, kind: str, how: str
+) -> None:
+    """As scenes, as chips, and as chips whose .aux.xml somebody has left behind."""
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    suffix = FORMATS[kind].suffix
+    frames = [utm(32, 64), seen_from(utm(32, 64), CRS.from_epsg(3035), 1.0)]
+    frames.append(seen_from(utm(32, 64), CRS.from_epsg(32632), 1.0))
+    for number, frame in enumerate(frames):
+        write(scenes / f"s{number}{suffix}", blobs(3, *frame.shape), frame, driver=kind)
+    paths = [scenes / f"s{number}{suffix}" for number in range(3)]
+    for path, frame in zip(paths, frames, strict=True):
+        assert RasterSource(path).frame.same_lattice(frame)
+
+    settings = {"tile_size": 32, "image_format": kind, "processing_mode": "items", "split": "none"}
+    folder = tmp_path / "chips"
+    for path in paths if how == "appended" else [scenes]:
+        export_chips(path, path, folder, append=folder.exists(), **settings)
+    before = {name: open_pairs(folder).read(name).frame for name in open_pairs(folder).names}
+    assert {frame.crs for frame in before.values()} == {frame.crs for frame in frames}
+    for file in folder.rglob("*.aux.xml"):
+        file.unlink()
+    pairs = open_pairs(folder)
+    for name, frame in before.items():
+        assert pairs.read(name).frame.same_lattice(frame)
+    (folder / "chips.geojson").unlink()
+    pairs = open_pairs(folder)
+    assert {pairs.read(name).frame.crs for name in before} == {UNKNOWN}
 
 
 # ------------------------------------------------------------------ plain pictures

@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from rasters import seen_from, tiles, utm, warped, write, write_unplaced
 
 from geo_p2p.chips.mosaicked import Mosaicked
-from geo_p2p.chips.quality import Masked, parse_numbers
+from geo_p2p.chips.quality import BitField, Masked, parse_bits, parse_numbers
 from geo_p2p.errors import AlignmentError, ChipError, GeoP2PError
 from geo_p2p.raster import RasterSource
 
@@ -63,24 +63,71 @@ def test_a_value_rules_out_what_equals_it(tmp_path: Path) -> None:
     )
 
 
-@given(st.sampled_from(["int8", "uint8", "int16", "uint16", "int32", "uint32"]), st.data())
+TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+class Held:
+    """A source of random bits."""
+
+    frame, name = HERE, "held"
+
+    def __init__(self, dtype: str) -> None:
+        size = np.dtype(dtype).itemsize
+        self.info = type("Info", (), {"count": 1, "dtype": dtype})()
+        self.raw = RNG.integers(0, 256, (1, *HERE.shape, size), "uint8").view(dtype)[..., 0]
+
+    def read(self, window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
+        return self.raw, np.ones(HERE.shape, bool)
+
+    def bits(self) -> np.ndarray:
+        """All bits, the lowest first, as (rows, cols, bits)."""
+        parts = self.raw[0].view(f"u{self.raw.itemsize}")[..., None].view("uint8")
+        return np.unpackbits(parts, axis=-1, bitorder="little")
+
+
+@given(st.sampled_from(TYPES), st.data())
 def test_each_bit_is_the_one_of_that_number(dtype: str, data: st.DataObject) -> None:
     """Signed types too: the last bit is the sign."""
     bit = data.draw(st.integers(0, 8 * np.dtype(dtype).itemsize - 1))
-    raw = RNG.integers(0, 256, (1, *HERE.shape, np.dtype(dtype).itemsize), "uint8").view(dtype)[
-        ..., 0
-    ]
+    held = Held(dtype)
+    _, valid = Masked(held, held, (bit,)).read()  # type: ignore[arg-type]
+    assert np.array_equal(valid, held.bits()[..., bit] == 0)
 
-    class Held:
-        info = type("Info", (), {"count": 1, "dtype": dtype})()
-        frame, name = HERE, "held"
 
-        def read(self, window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
-            return raw, np.ones(HERE.shape, bool)
+@given(st.sampled_from(TYPES), st.data())
+def test_a_field_is_the_number_in_its_bits(dtype: str, data: st.DataObject) -> None:
+    """As spelled out bit by bit; of a signed type too, and as wide as the type."""
+    bits = 8 * np.dtype(dtype).itemsize
+    first = data.draw(st.integers(0, bits - 1))
+    last = data.draw(st.integers(first, min(bits, first + 16) - 1) | st.just(bits - 1))
+    value = data.draw(st.integers(0, 2 ** (last - first + 1) - 1))
+    sign = data.draw(st.sampled_from(["=", ">=", "<="]))
+    held = Held(dtype)
+    rule = f"{first}-{last}{sign}{value}"
+    _, valid = Masked(held, held, (rule,)).read()  # type: ignore[arg-type]
+    number = sum(
+        held.bits()[..., bit].astype(object) << (bit - first) for bit in range(first, last + 1)
+    )
+    out = {"=": number == value, ">=": number >= value, "<=": number <= value}[sign]
+    assert np.array_equal(valid, ~out.astype(bool))
 
-    _, valid = Masked(Held(), Held(), (bit,)).read()  # type: ignore[arg-type]
-    unsigned = raw[0].view(dtype.replace("u", "").replace("int", "uint"))
-    assert np.array_equal(valid, unsigned // 2**bit % 2 == 0)
+
+def test_the_confidence_of_a_landsat_cloud_is_two_bits(
+    landsat: tuple[Path, Path, np.ndarray],
+) -> None:
+    """Bits 8 and 9 of QA_PIXEL: 1, 2 and 3 for low, medium and high."""
+    image, quality, codes = landsat
+    for rule, clear in {
+        "8-9=3": codes != CLOUD,
+        "8-9>=2": codes != CLOUD,
+        "8-9<=1": codes == CLOUD,
+        "10-11=3": codes != SHADOW,
+        "6=0": codes != CLOUD,  # "clear" is said of shadows too
+    }.items():
+        _, valid = of(image, quality, bits=parse_bits(rule)).read()
+        assert np.array_equal(valid, clear & (codes != FILL)), rule
+    _, valid = of(image, quality, bits=parse_bits("8-9=3,10-11=3,7")).read()
+    assert np.array_equal(valid, codes == CLEAR)
 
 
 def test_quality_of_another_lattice_comes_by_nearest_neighbour(tmp_path: Path) -> None:
@@ -159,6 +206,7 @@ def test_a_turned_chip_is_masked_by_its_turned_quality(
     [
         (ChipError, "which bits or values", {}, np.ones((1, 60, 80), "uint8")),
         (ChipError, "no bit 8; uint8 has 0 to 7", {"bits": (3, 8)}, np.ones((1, 60, 80), "uint8")),
+        (ChipError, "no bit 8", {"bits": ("7-8=3",)}, np.ones((1, 60, 80), "uint8")),
         (ChipError, "whole numbers", {"bits": (3,)}, np.ones((1, 60, 80), "float32")),
         (ChipError, "has 2; choose one", {"bits": (3,)}, np.ones((2, 60, 80), "uint8")),
         (AlignmentError, "pixel on pixel", {"bits": (3,)}, np.ones((1, 60, 79), "uint8")),
@@ -183,7 +231,41 @@ def test_numbers_are_read(text: str, numbers: tuple[int, ...]) -> None:
     assert parse_numbers(text) == numbers
 
 
-@pytest.mark.parametrize("text", ["", ",", "x", "1,", "1.5", "-1", "4-", "4-1"])
+@pytest.mark.parametrize("text", ["", ",", "x", "1,", "1.5", "-1", "4-", "4-1", "3,4-1"])
 def test_what_is_no_list_of_numbers_is_refused(text: str) -> None:
     with pytest.raises(ChipError, match="such as 1,3,4 or 8-11"):
         parse_numbers(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("1,3,4", (1, 3, 4)),
+        ("1-3,8-9=3", (1, 2, 3, "8-9=3")),
+        (" 8 - 9 >= 2 , 10-11<=1,6=0", ("8-9>=2", "10-11<=1", "6=0")),
+    ],
+)
+def test_bits_are_read(text: str, rules: tuple[int | str, ...]) -> None:
+    assert parse_bits(text) == rules
+    assert parse_bits(",".join(map(str, rules))) == rules
+    assert [BitField.of(str(BitField.of(rule))) for rule in rules] == [*map(BitField.of, rules)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("8-9=4", "quality bits '8-9=4': these bits hold at most 3"),
+        ("3=2", "at most 1"),
+        ("9-8=1", "give such as 8-9=3"),
+        ("8-9==3", "give such as 8-9=3"),
+        ("8-9=", "give such as 8-9=3"),
+        ("=3", "give such as 8-9=3"),
+        ("8-9=-1", "give such as 8-9=3"),
+        ("8-9>2", "give whole numbers"),
+        ("", "give whole numbers"),
+    ],
+)
+def test_what_is_no_list_of_bits_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ChipError, match=words) as error:
+        parse_bits(text)
+    assert "\n" not in str(error.value)

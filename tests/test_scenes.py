@@ -56,8 +56,9 @@ def maps(tmp_path: Path) -> Path:
     return folder
 
 
-def stems(found: list[str]) -> list[str]:
-    return [Path(path).stem for path in found]
+def stems(found: list[tuple[str, ...]]) -> list[str]:
+    """Names of rasters that are one file each."""
+    return [Path(path).stem for (path,) in found]
 
 
 # --- find ----------------------------------------------------------------------------
@@ -65,7 +66,8 @@ def stems(found: list[str]) -> list[str]:
 
 def test_a_folder_holds_its_rasters_in_order(aerial: Path) -> None:
     assert stems(find_rasters(aerial)) == ["east", "far", "west"]
-    assert find_rasters(str(aerial)) == [str(aerial / f"{n}.tif") for n in ("east", "far", "west")]
+    files = [(str(aerial / f"{name}.tif"),) for name in ("east", "far", "west")]
+    assert find_rasters(str(aerial)) == files
 
 
 @pytest.mark.parametrize(
@@ -87,12 +89,12 @@ def test_brackets_of_a_folder_or_file_that_exists_are_its_name(tmp_path: Path) -
     folder.mkdir()
     path = write(folder / "a[1].tif", noise(WEST), WEST)
     for spec in (path, folder, folder / "*.tif"):
-        assert find_rasters(spec) == [str(path)]
+        assert find_rasters(spec) == [(str(path),)]
 
 
 def test_anything_else_is_a_raster(aerial: Path) -> None:
     for name in (str(aerial / "west.tif"), "missing.tif", "GTIFF_DIR:1:a.tif"):
-        assert find_rasters(name) == [name]
+        assert find_rasters(name) == [(name,)]
 
 
 def test_a_vrt_of_rasters_that_are_there_as_well_does_not_count(
@@ -103,7 +105,7 @@ def test_a_vrt_of_rasters_that_are_there_as_well_does_not_count(
     with caplog.at_level(logging.WARNING):
         assert stems(find_rasters(aerial)) == ["deep", "east", "far", "west"]
     assert "all.vrt: left out" in caplog.text
-    assert find_rasters(aerial / "all.vrt") == [str(aerial / "all.vrt")]
+    assert find_rasters(aerial / "all.vrt") == [(str(aerial / "all.vrt"),)]
 
 
 def stac(folder: Path, *items: dict[str, Any], single: bool = False) -> Path:
@@ -129,6 +131,48 @@ def test_a_stac_file_names_its_data(aerial: Path) -> None:
     path = stac(aerial, {"image": east, "nir": far}, single=True)
     assert stems(find_rasters(path)) == ["east"]
     assert stems(find_rasters(path, "nir")) == ["far"]
+    assert stems(find_rasters(f"{path}#nir")) == ["far"]
+
+
+def test_assets_of_an_item_stack_in_the_order_they_are_named(tmp_path: Path) -> None:
+    bands = {"red": 1, "green": 2, "nir": 3}
+    items = []
+    for number, frame in enumerate((WEST, EAST)):
+        (tmp_path / f"scene{number}").mkdir()
+        for band, seed in bands.items():
+            path = tmp_path / f"scene{number}" / f"{band}.tif"
+            write(path, noise(frame, 10 * number + seed), frame)
+        items.append({band: {"href": f"scene{number}/{band}.tif"} for band in bands})
+    path = stac(tmp_path, *items)
+    for rasters in (Rasters(f"{path}#nir,red, nir"), Rasters(path, asset="nir,red,nir")):
+        assert len(rasters.items) == 2
+        for number, frame in enumerate((WEST, EAST)):
+            source = rasters.source(number)
+            stack = [noise(frame, 10 * number + bands[band])[0] for band in ("nir", "red", "nir")]
+            assert source.frame == frame
+            assert np.array_equal(source.read()[0], stack)
+    # Band numbers count through the stack, as they do through a list of paths.
+    assert np.array_equal(Rasters(f"{path}#red,nir", (2,)).source(0).read()[0], noise(WEST, 3))
+    found = scenes(Rasters(f"{path}#red,green"), Rasters(f"{path}#nir"))
+    assert (found[0].x.info.count, found[0].y.info.count) == (2, 1)
+    # An item's quality goes with the item.
+    masked = Rasters(f"{path}#red", quality=Quality(f"{path}#nir", values=(7, 8))).source(1)
+    assert np.array_equal(masked.read()[1], ~np.isin(noise(EAST, 13)[0], (7, 8)))
+
+
+def test_an_asset_is_of_one_stac_file(aerial: Path) -> None:
+    path = stac(aerial, {"image": {"href": "east.tif"}})
+    with pytest.raises(RasterError, match="'image' is named behind its #, and 'nir' beside it"):
+        find_rasters(f"{path}#image", "nir")
+    for spec in (aerial, aerial / "east.tif", aerial / "*.tif", f"{aerial}/none.json#image"):
+        with pytest.raises(RasterError, match="no STAC file, so it has no asset 'image'"):
+            find_rasters(spec, None if "#" in str(spec) else "image")
+    # A # in the name of a file is no more than that.
+    odd = write(aerial / "a#b.tif", noise(WEST), WEST)
+    assert find_rasters(odd) == [(str(odd),)]
+    odd = aerial / "items.json#image"
+    write(odd, noise(WEST), WEST, driver="GTiff")
+    assert find_rasters(odd) == [(str(odd),)]
 
 
 DATA = ["data"]
@@ -138,12 +182,14 @@ DATA = ["data"]
     ("words", "assets", "name"),
     [
         (
-            "item-0 has 2 assets with the role 'data'; .*: a, b",
+            r"item-0 has 2 assets .* 'data'; .* \(items\.json#red,green,blue\), of a, b$",
             {"a": {"href": "a.tif", "roles": DATA}, "b": {"href": "b.tif", "roles": DATA}},
             None,
         ),
         ("item-0 has 0 assets with the role", {"a": {"href": "a.tif"}}, None),
-        ("item-0 has no asset 'b'; .*: a", {"a": {"href": "a.tif", "roles": DATA}}, "b"),
+        ("item-0 has no asset 'b'; .*, of a$", {"a": {"href": "a.tif", "roles": DATA}}, "b"),
+        ("item-0 has no asset 'b'; .*, of a$", {"a": {"href": "a.tif", "roles": DATA}}, "a,b"),
+        ("item-0 has no asset ''; .*, of a$", {"a": {"href": "a.tif", "roles": DATA}}, "a,"),
         ("is at https://b.example/a.tif", {"a": {"href": "https://b.example/a.tif"}}, "a"),
         ("is at s3://bucket/a.tif", {"a": {"href": "s3://bucket/a.tif"}}, "a"),
         ("is at /vsicurl/http", {"a": {"href": "/vsicurl/http://b.example/a.tif"}}, "a"),

@@ -14,7 +14,7 @@ from rasterio.errors import CRSError
 from geo_p2p.chips.chip import Chip
 from geo_p2p.chips.cut import SIDES
 from geo_p2p.chips.images import described, match, read_pair, same_colors
-from geo_p2p.chips.own import FORMAT, OWN, bands_of
+from geo_p2p.chips.own import FORMAT, GEOJSON, OWN, bands_of
 from geo_p2p.chips.pairs import Bidx
 from geo_p2p.errors import ChipError
 from geo_p2p.raster import Bands
@@ -41,9 +41,10 @@ def target_side(folder: Path) -> str | None:
 class ChipFolder:
     """A folder of paired chips to read: ours, or one of ArcGIS Pro 2.x or 3.x.
 
-    Chips are TIFF, PNG or JPEG; a PNG or JPEG is placed by its world file and the CRS that
-    geo_p2p.json or the .emd names. Pairs go by name: neither map.txt nor the statistics are read,
-    since old exports have wrong lines in the first and lack the second.
+    Chips are TIFF, PNG or JPEG; a PNG or JPEG without an .aux.xml is placed by its world file and
+    the CRS that geo_p2p.json or the .emd names, that of its scene if scenes differ in it. Pairs go
+    by name: neither map.txt nor the statistics are read, since old exports have wrong lines in the
+    first and lack the second.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ class ChipFolder:
             that of the first.
         """
         files = self._present(name)
-        chip, bands = read_pair(self.path, name, files, self._crs)
+        chip, bands = read_pair(self.path, name, files, self._crs_of(name))
         if self.own is None:
             same_colors(self.path, f"chip {name}", chip, self.bands(), bands)
         return chip
@@ -194,9 +195,28 @@ class ChipFolder:
         x, y = (described(self.path, file)[1] for file in self._files[self.names[0]])
         return x, y if self.target == SIDES[1] else as_classes(y)
 
+    def _crs_of(self, name: str) -> CRS | None:
+        """What the world file of a chip is in: an image that needs one carries no CRS itself."""
+        return self._crs if self._crs_by_name is None else self._crs_by_name.get(name)
+
+    @cached_property
+    def _crs_by_name(self) -> Mapping[str, CRS] | None:
+        """CRS of each chip where they were cut from scenes of several; None where there is one."""
+        scenes = {} if self.own is None else self.own.get("scenes", {})
+        told = {scene: lattice["crs"] for scene, lattice in scenes.items()}
+        if len(set(told.values())) < 2:
+            return None
+        # A chip of which nothing is known has no CRS, rather than that of another scene.
+        with suppress(OSError, KeyError, TypeError, ValueError, CRSError):
+            known = {scene: CRS.from_wkt(wkt) for scene, wkt in told.items()}
+            places = json.loads((self.path / GEOJSON).read_text(encoding="utf-8"))["features"]
+            about = [place["properties"] for place in places]
+            return {each["name"]: known[each["scene"]] for each in about}
+        return {}
+
     @cached_property
     def _crs(self) -> CRS | None:
-        """What world files are in: images that need one carry no CRS of their own."""
+        """CRS of a folder that has only one."""
         if self.own is not None:
             with suppress(CRSError):
                 return CRS.from_user_input(self.own.get("crs"))

@@ -43,22 +43,20 @@ class Quality:
         order; otherwise those count that show the same ground. None for a band of the raster's
         own file.
     band : number of the quality band, from 1.
-    bits, values : which of its bits or values rule a pixel out.
-    asset : of a STAC file.
+    bits, values : which of its bits, conditions on several bits, or values rule a pixel out.
     """
 
     raster: str | Path | None = None
     band: int = 1
-    bits: tuple[int, ...] = ()
+    bits: tuple[int | str, ...] = ()
     values: tuple[int, ...] = ()
-    asset: str | None = None
 
     @cached_property
     def rasters(self) -> "Rasters | None":
         """The quality rasters; None where the quality is a band of the raster's own file."""
         if self.raster is None:
             return None
-        return Rasters(self.raster, (self.band,), "nearest", self.asset)
+        return Rasters(self.raster, (self.band,), "nearest")
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class Rasters:
         a raster of its own. A list of paths: files of one lattice, stacked as bands of ONE raster.
     bands : to take from each, from 1; None for all.
     resampling : of the warp onto another lattice: see `RasterSource`.
-    asset : of a STAC file, by name.
+    asset : of a STAC file, by name; several names, with commas between, stack as bands.
     quality : what rules pixels out.
     """
 
@@ -90,7 +88,7 @@ class Rasters:
     def items(self) -> list[tuple[str, ...]]:
         """The files of each raster."""
         if isinstance(self.spec, str | Path):
-            return [(path,) for path in find_rasters(self.spec, self.asset)]
+            return find_rasters(self.spec, self.asset)
         return [tuple(map(str, self.spec))]
 
     @cached_property

@@ -55,7 +55,8 @@ class ExportConfig:
     count : how many places to draw at random, over all scenes.
     rotation_angle : degrees; chips are written for 0, a, 2 a, ... up to a full turn; 0 for none.
     bidx, additional_bidx : bands to take from either raster, from 1; None for all.
-    asset, additional_asset : of STAC files, by name; None for the one with the role "data".
+    asset, additional_asset : of STAC files, by name, or several that stack as bands,
+        "red,green,blue"; None for the one with the role "data", or behind a "#" of the path.
     processing_mode : one of `geo_p2p.chips.scenes.MODES`, where there are several inputs.
     reference_system : one of `SYSTEMS`: by place on Earth, or pixel on pixel.
     class_field, burn, all_touched, buffer_radius, layer : where the additional raster is drawn
@@ -102,7 +103,7 @@ class ExportConfig:
     layer: int | str | None = None
     quality: str | Path | None = None
     quality_band: int = 1
-    quality_bits: tuple[int, ...] = ()
+    quality_bits: tuple[int | str, ...] = ()
     quality_values: tuple[int, ...] = ()
     mask: str | Path | None = None
     min_valid: float = 0.9

@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,10 +85,11 @@ class Reports(logging.Filter):
     rasterio writes them into its log. Who else listens to that log hears no more than before.
     """
 
-    _logger = logging.getLogger("rasterio._env")
+    # The first has what GDAL says at opening and closing, the second at reading and writing.
+    _loggers = (logging.getLogger("rasterio._env"), logging.getLogger("rasterio._err"))
     _lock = threading.Lock()
     _listeners = 0
-    _levels = (logging.NOTSET, logging.WARNING)  # the logger's own, and the one in force
+    _levels: Mapping[str, tuple[int, int]] = {}  # by logger: its own, and the one in force
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,26 +106,30 @@ class Reports(logging.Filter):
             self.warnings.append(text)
         elif "signalled an error" in text:
             self.errors.append(text.partition("msg=")[2].strip("'\""))
-        return record.levelno >= Reports._levels[1]
+        return record.levelno >= Reports._levels[record.name][1]
 
     def __enter__(self) -> "Reports":
         """Listen."""
         with self._lock:
             if not Reports._listeners:
-                in_force = self._logger.getEffectiveLevel()
-                Reports._levels = self._logger.level, in_force
-                self._logger.setLevel(min(in_force, logging.INFO))
+                Reports._levels = {
+                    each.name: (each.level, each.getEffectiveLevel()) for each in self._loggers
+                }
+                for each in self._loggers:
+                    each.setLevel(min(each.getEffectiveLevel(), logging.INFO))
             Reports._listeners += 1
-            self._logger.addFilter(self)
+            for each in self._loggers:
+                each.addFilter(self)
         return self
 
     def __exit__(self, *error: object) -> None:
         """Listen no more."""
         with self._lock:
-            self._logger.removeFilter(self)
             Reports._listeners -= 1
-            if not Reports._listeners:
-                self._logger.setLevel(Reports._levels[0])
+            for each in self._loggers:
+                each.removeFilter(self)
+                if not Reports._listeners:
+                    each.setLevel(Reports._levels[each.name][0])
 
 
 def refuse_to_clobber(path: Path, overwrite: bool) -> None:

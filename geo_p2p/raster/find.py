@@ -24,6 +24,9 @@ SUFFIXES = frozenset(
 )
 """Ends of the names of rasters, lower case; what lies beside one (``.tif.ovr``) ends otherwise."""
 
+JSON = (".json", ".geojson")
+"""Ends of the names of STAC files, lower case."""
+
 SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):", re.IGNORECASE)
 """The scheme of a URL, of two letters or more: one letter is a drive."""
 
@@ -31,24 +34,27 @@ NETWORK = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vs
 """How GDAL's names for files on other machines begin."""
 
 
-def find_rasters(spec: str | Path, asset: str | None = None) -> list[str]:
+def find_rasters(spec: str | Path, asset: str | None = None) -> list[tuple[str, ...]]:
     """Find the rasters that a name stands for.
 
     Parameters
     ----------
     spec : a folder, of which the rasters count, sorted, without what GDAL puts beside them; a
         pattern such as ``scenes/*.tif`` (``**`` goes into folders); a STAC Item or ItemCollection
-        in a local JSON file; or any raster GDAL can open.
-    asset : name of the asset to take of each STAC item; if None, the one with the role "data".
+        in a local JSON file, with the asset behind a ``#`` if need be: ``items.json#visual``; or
+        any raster GDAL can open.
+    asset : name of the asset to take of each STAC item, or several names, ``red,green,blue``,
+        whose files stack as bands of one raster; if None, the one with the role "data".
 
     Returns
     -------
-    Their paths, at least one.
+    The files of each raster, at least one of one; several files stack.
 
     Raises
     ------
     RasterError
-        If there is none, or an item has no such asset, several, or one on another machine.
+        If there is none; if an item has no such asset, several with the role "data" and none is
+        named, or one on another machine; if an asset is named of what is no STAC file, or twice.
 
     Notes
     -----
@@ -58,15 +64,39 @@ def find_rasters(spec: str | Path, asset: str | None = None) -> list[str]:
     ----------
     https://github.com/radiantearth/stac-spec/blob/v1.1.0/commons/assets.md
     """
-    text = os.fspath(spec)
+    text, behind = _parted(os.fspath(spec))
+    if behind is not None and asset is not None:
+        raise RasterError(
+            f"{text}: asset {behind!r} is named behind its #, and {asset!r} beside it; leave out "
+            "one of the two"
+        )
+    wanted = asset if behind is None else behind
+    path = Path(text)
+    if path.suffix.lower() in JSON and path.is_file():
+        return _assets(path, wanted)
+    if wanted is not None:
+        raise RasterError(
+            f"{text}: no STAC file, so it has no asset {wanted!r}; choose bands by number"
+        )
+    return [(name,) for name in _files(text)]
+
+
+def _parted(text: str) -> tuple[str, str | None]:
+    """Part the name of a STAC file from that of the asset behind it."""
+    path, hash_, asset = text.rpartition("#")
+    if hash_ and Path(path).suffix.lower() in JSON and not Path(text).exists():
+        return path, asset
+    return text, None
+
+
+def _files(text: str) -> list[str]:
+    """The rasters of a folder or of a pattern, or the raster itself."""
     path = Path(text)
     if path.is_dir():
         found = _chosen(path.iterdir())
         if not found:
             raise RasterError(f"{text}: the folder holds no raster; name another, or a pattern")
         return found
-    if path.suffix.lower() in (".json", ".geojson") and path.exists():
-        return _assets(path, asset)
     if path.exists() or not glob.has_magic(text):
         return [text]
     matches = _matches(path)
@@ -109,8 +139,8 @@ def _sources(path: Path) -> set[Path]:
         return {Path(name).resolve() for name in dataset.files} - {path.resolve()}
 
 
-def _assets(path: Path, name: str | None) -> list[str]:
-    """The asset of each item of a STAC file."""
+def _assets(path: Path, names: str | None) -> list[tuple[str, ...]]:
+    """The files of the assets of each item of a STAC file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         items = document["features"] if document["type"] == "FeatureCollection" else [document]
@@ -124,18 +154,28 @@ def _assets(path: Path, name: str | None) -> list[str]:
         raise RasterError(f"{path}: not a STAC Item or ItemCollection ({error})") from error
     if not assets:
         raise RasterError(f"{path}: the STAC ItemCollection holds no item")
-    return [_located(path, item, _picked(path, item, of_item, name)) for item, of_item in assets]
+    return [
+        tuple(_located(path, item, of_item[key]) for key in _keys(path, item, of_item, names))
+        for item, of_item in assets
+    ]
 
 
-def _picked(path: Path, item: str, assets: Mapping[str, Any], name: str | None) -> Any:
-    """The asset of this name, or the only one with the role "data"."""
-    data = [key for key, value in assets.items() if "data" in (value.get("roles") or ())]
-    wanted = data if name is None else [key for key in assets if key == name]
-    if len(wanted) == 1:
-        return assets[wanted[0]]
-    what = f"no asset {name!r}" if name else f"{len(data)} assets with the role 'data'"
+def _keys(path: Path, item: str, assets: Mapping[str, Any], names: str | None) -> list[str]:
+    """Which assets of an item are meant: those named, or the only one with the role "data"."""
+    if names is None:
+        data = [key for key, value in assets.items() if "data" in (value.get("roles") or ())]
+        if len(data) == 1:
+            return data
+        fault = f"{len(data)} assets with the role 'data'"
+    else:
+        wanted = [name.strip() for name in names.split(",")]
+        missing = [name for name in wanted if name not in assets]
+        if not missing:
+            return wanted
+        fault = f"no asset {missing[0]!r}"
     raise RasterError(
-        f"{path}: item {item} has {what}; choose an asset by its name: {', '.join(assets)}"
+        f"{path}: item {item} has {fault}; choose an asset by its name, or several to stack "
+        f"({path.name}#red,green,blue), of {', '.join(assets)}"
     )
 
 

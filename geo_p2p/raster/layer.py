@@ -13,6 +13,7 @@ from rasterio.windows import Window
 from ..errors import AlignmentError, RasterError
 from ..grid import intersection, overlap_of
 from .bands import common_nodata, read_bands
+from .damage import carefully, require_complete
 from .files import GDAL_ERRORS, one_line, open_quietly
 from .frame import Frame, frame_of
 from .ground import shift_between
@@ -184,13 +185,9 @@ class Layer:
     def _read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values and mask of a window of the dataset."""
         try:
-            values = self._values(window)
-            valid = np.ones(values.shape[1:], bool)
-            if self.masks:
-                masks = self.dataset.read_masks(list(self.masks), window=window) > 0
-                valid = masks.any(0) if self.colour else masks.all(0)
-            if self.alpha is not None:
-                valid &= self.dataset.read(self.alpha, window=window) > 0
+            with carefully():
+                values = self._values(window)
+                valid = self._valid(window)
         except GDAL_ERRORS as error:
             raise RasterError(
                 f"{self.path}: cannot be read at row {window.row_off}, column {window.col_off} "
@@ -199,6 +196,16 @@ class Layer:
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(0)
         return values, valid
+
+    def _valid(self, window: Window) -> NDArray[np.bool_]:
+        """What masks and the alpha band say of a window."""
+        valid = np.ones((window.height, window.width), bool)
+        if self.masks:
+            masks = self.dataset.read_masks(list(self.masks), window=window) > 0
+            valid = masks.any(0) if self.colour else masks.all(0)
+        if self.alpha is not None:
+            valid &= self.dataset.read(self.alpha, window=window) > 0
+        return valid
 
     def _values(self, window: Window) -> NDArray[Any]:
         """Values of a window, in one type that holds all bands."""
@@ -221,7 +228,8 @@ def open_dataset(path: str) -> Any:
         If it is missing, not a raster, complex, or a container of subdatasets (they are listed).
     """
     try:
-        dataset = open_quietly(path)
+        with carefully():
+            dataset = open_quietly(path)
     except GDAL_ERRORS as error:
         if "://" not in path and ":" not in path and not Path(path).exists():
             raise RasterError(f"{path}: no such file") from error
@@ -242,6 +250,10 @@ def _refuse_unusable(path: str, dataset: Any) -> None:
         )
     if not dataset.count:
         raise RasterError(f"{path}: holds no bands")
+    try:
+        require_complete(dataset)
+    except OSError as error:
+        raise RasterError(f"{path}: is damaged or incomplete ({error}); fetch it again") from error
     if any("complex" in dtype for dtype in dataset.dtypes):
         raise RasterError(
             f"{path}: holds complex numbers, which have no order to scale by; "

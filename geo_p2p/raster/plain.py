@@ -5,7 +5,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -20,9 +19,6 @@ __all__ = ["UNKNOWN", "PlainImage", "resample"]
 
 UNKNOWN = CRS.from_wkt('LOCAL_CS["unknown",UNIT["unknown",1]]')
 """Of pictures with a world file but no CRS: they lie side by side, nobody knows where on Earth."""
-
-CAREFUL = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
-"""GDAL's fast way through a PNG takes one that was cut off for a whole one, and tells nobody."""
 
 WHOLE = 0.999
 """Least valid share of a resampled pixel, 0-1; the rest is a float's rounding."""
@@ -92,7 +88,7 @@ class PlainImage:
         RasterError
             If the file cannot be read.
         """
-        with rasterio.Env(**CAREFUL), open_dataset(self.path) as dataset:
+        with open_dataset(self.path) as dataset:
             layer = _Picture(self.path, dataset, self.crs)
             # What is open now need not be opened again to be described.
             self.__dict__.setdefault("_described", (layer.frame, layer.info))
