@@ -17,6 +17,10 @@ from rasterio.windows import bounds as bounds_of
 from shapely import box
 from shapely.geometry import mapping
 
+from geo_p2p import export_chips, prepare_data
+from geo_p2p.chips import ChipFolder, ExportConfig
+from geo_p2p.chips.live import cut
+
 TINY = ("--epochs", 1, "--halvings", 3, "--ngf", 2, "--ndf", 2, "--device", "cpu", "--json")
 
 
@@ -190,3 +194,44 @@ def attempt(*words: object) -> dict[str, Any] | None:
     assert ran.stderr.startswith("Error: ")
     assert ran.stderr.count("\n") == 1
     return None
+
+
+@pytest.mark.parametrize(
+    ("target", "bands"),
+    [
+        ("zion_landsat8_rgbn.tif", {"bidx": (1, 2, 3), "additional_bidx": (4,)}),
+        ("nlcd.tif", {}),
+    ],
+)
+def test_chips_cut_on_the_fly_are_those_of_the_export(real_data, tmp_path, target, bands):
+    """Land cover comes from another CRS and pixel size; strides so long that there are few."""
+    src, to = real_data / "zion" / "zion_landsat8_rgbn.tif", real_data / "zion" / target
+    exported = ChipFolder.open(
+        export_chips(src, to, tmp_path / "chips", tile_size=128, stride=128, seed=3, **bands)
+    )
+    config = ExportConfig(tile_size=128, stride=128, seed=3, **bands)
+    live = cut(src, to, config)
+    used = [name for part in ("train", "val", "test") for name in exported.split[part]]
+    assert len(used) > 20
+    assert sorted(live.names) == sorted(used) == sorted(exported.names)
+    assert {p: live.split[p] for p in ("train", "val")} == {
+        p: exported.split[p] for p in ("train", "val")
+    }
+    for name in exported.names:
+        one, two = live.read(name), exported.read(name)
+        assert one.x.dtype == two.x.dtype
+        assert one.y.dtype == two.y.dtype
+        assert np.array_equal(one.valid, two.valid)
+        assert one.x.tobytes() == two.x.tobytes()
+        assert one.y.tobytes() == two.y.tobytes()
+        assert one.frame.same_lattice(two.frame)
+    settings = {"stride": 128, "seed": 3, "val_split_pct": config.val_pct / 100, **bands}
+    data = prepare_data(src, additional=to, chip_size=128, **settings)
+    again = prepare_data(tmp_path / "chips")
+    for ours, theirs in zip(data.chips, again.chips, strict=True):
+        assert len(ours) == len(theirs) > 0
+        for one, two in zip(ours, theirs, strict=True):
+            assert np.array_equal(one.x, two.x)
+            assert np.array_equal(one.y, two.y)
+            assert np.array_equal(one.valid, two.valid)
+    assert data.scalings == again.scalings
