@@ -17,12 +17,13 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 from rasterio.warp import transform as warp_points
+from rasters import seen_from, texture, write
 
 from geo_p2p.chips import ChipFolder, ExportConfig, export_chips
 from geo_p2p.chips.area import read_area
 from geo_p2p.chips.outline import outline
 from geo_p2p.errors import AlignmentError, ChipError, GeoP2PError, GridError, RasterError
-from geo_p2p.raster import Frame
+from geo_p2p.raster import Frame, RasterSource
 
 MakeRaster = Callable[..., Path]
 
@@ -700,3 +701,26 @@ def test_overwrite_never_removes_what_no_export_wrote(place: MakeRaster, tmp_pat
     (other / "thesis.tex").write_text("years of work")
     refused(ChipError, "not a chip folder", path, path, other, overwrite=True)
     refused(ChipError, "not a chip folder", path, path, other / "thesis.tex", overwrite=True)
+
+
+def test_an_export_across_the_180th_meridian_pairs_both_sides(tmp_path: Path) -> None:
+    """Fiji in UTM 60 and in the Pacific's Mercator: neither breaks at the meridian, degrees do."""
+    here = Frame(64, 128, Affine(500, 0, 790_000, 0, -500, 8_170_000), CRS.from_epsg(32760))
+    x = write(tmp_path / "x.tif", (texture(here) * 100 + 120).astype("uint8")[None], here)
+    there = seen_from(here, CRS.from_epsg(3832), 0.5, 0.1)
+    seen = RasterSource(x, like=there, resampling="bilinear").read()[0]
+    y = write(tmp_path / "y.tif", seen, there)
+    settings = {"tile_size": 32, "stride": 32, "split": "none", "min_valid": 0.5}
+    chips = ChipFolder.open(export_chips(x, y, tmp_path / "chips", **settings))
+    assert len(chips) == 8
+    for name in chips.names:
+        chip = chips.read(name)
+        off = chip.x[0][chip.valid].astype(float) - chip.y[0][chip.valid]
+        assert chip.valid.mean() > 0.8
+        assert np.abs(off).mean() < 10
+    features = json.loads((tmp_path / "chips" / "chips.geojson").read_text())["features"]
+    shapes = [shapely.from_geojson(json.dumps(feature["geometry"])) for feature in features]
+    assert {shape.bounds[0] < 0 for shape in shapes} == {True, False}
+    split = [shape for shape in shapes if shape.geom_type == "MultiPolygon"]
+    assert split
+    assert all(sum(part.area for part in shape.geoms) < 1 for shape in split)

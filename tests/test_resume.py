@@ -4,14 +4,17 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
+from conftest import write_raster
 from rasterio.crs import CRS
 from rasters import seen_from
 
-from geo_p2p.chips import cut, export_chips, plan, workers
+from geo_p2p.chips import ChipFolder, cut, export_chips, plan, workers
 from geo_p2p.errors import ChipError, RasterError
 from geo_p2p.raster import Frame
 
@@ -278,3 +281,29 @@ def test_a_folder_of_parts_with_something_else_in_it_is_left_alone(
         export_chips(*pair, tmp_path / "chips", **SETTINGS)
     assert mine.read_text() == "years of work"
     assert [path.name for path in tmp_path.iterdir()] == ["chips.parts"]
+
+
+def test_a_damaged_block_in_the_middle_stops_the_export_until_it_is_mended(
+    tmp_path: Path,
+) -> None:
+    """One block in the middle is damaged, and all that comes after it is whole."""
+    values = np.random.default_rng(0).integers(1, 255, (1, 192, 192), "uint8")
+    tiles: dict[str, Any] = {"tiled": True, "blockxsize": 64, "blockysize": 64}
+    x, y = tmp_path / "x.tif", tmp_path / "y.tif"
+    write_raster(x, values, compress="deflate", **tiles)
+    write_raster(y, values)
+    whole = x.read_bytes()
+    with rasterio.open(x) as raster:
+        tags = (f"BLOCK_{what}_1_1" for what in ("OFFSET", "SIZE"))
+        offset, size = (int(raster.get_tag_item(tag, "TIFF", bidx=1)) for tag in tags)
+    x.write_bytes(whole[:offset] + bytes(size) + whole[offset + size :])
+    settings = {"tile_size": 32, "stride": 32, "split": "none"}
+    with pytest.raises(RasterError, match=r"x\.tif: cannot be read at row \d+, column \d+") as told:
+        export_chips(x, y, tmp_path / "chips", **settings)
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "chips").exists()
+    x.write_bytes(whole)
+    chips = ChipFolder.open(export_chips(x, y, tmp_path / "chips", **settings))
+    assert len(chips) == 36
+    assert {item.name for item in tmp_path.iterdir()} == {"x.tif", "y.tif", "chips"}
+    assert all(np.array_equal(chips.read(name).x, chips.read(name).y) for name in chips.names)
