@@ -11,7 +11,7 @@ import rasterio.shutil
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.drivers import raster_driver_extensions
-from rasters import opened, tiles, utm, write
+from rasters import declared, opened, tiles, utm, write
 
 from geo_p2p.errors import RasterError
 from geo_p2p.raster import Frame, PixelSource, PlainImage, RasterSource
@@ -179,3 +179,16 @@ def test_gdal_is_left_as_it_was(tmp_path: Path) -> None:
         os.truncate(path, 2000)
         refused(path)
         assert rasterio.env.getenv()["GDAL_PNG_WHOLE_IMAGE_OPTIM"] == "YES"
+
+
+def test_a_png_cut_off_is_found_out_through_a_vrt(tmp_path: Path) -> None:
+    """A VRT opens its files when it is first asked about its bands, before anything is read."""
+    here = utm(200, 200)
+    noise = np.random.default_rng(0).integers(0, 255, (1, 200, 200), dtype="uint8")
+    vrt = declared(tmp_path, noise, here, [("Byte", "")])
+    png = write(tmp_path / "under.png", noise, here)
+    text = vrt.read_text().replace("<NoDataValue></NoDataValue>", "")
+    vrt.write_text(text.replace("under.tif", "under.png"))
+    os.truncate(png, png.stat().st_size * 3 // 5)
+    with pytest.raises(RasterError, match=r"a\.vrt: cannot be read"):
+        RasterSource(vrt).read()

@@ -12,7 +12,7 @@ from rasterio.errors import RasterioIOError
 
 from .files import Reports
 
-__all__ = ["carefully", "require_complete"]
+__all__ = ["CAREFUL", "carefully", "require_complete"]
 
 CAREFUL = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
 """GDAL's fast way through a PNG takes one that was cut off for a whole one, and tells nobody."""

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from ..errors import RasterError
 from .bands import Bands, stacked
+from .damage import CAREFUL
 from .frame import Frame
 from .ground import window_inside
 from .handles import HANDLES, Key
@@ -196,7 +198,9 @@ class RasterSource:
             own = range(before + 1, before + dataset.count + 1)
             picked = None if self.bands is None else sorted(b - before for b in wanted & set(own))
             if picked != []:
-                layers.append(self._layer(path, dataset, picked, self.like, self.resampling))
+                with rasterio.Env(**CAREFUL):  # a VRT opens its files when it is first asked
+                    layer = self._layer(path, dataset, picked, self.like, self.resampling)
+                layers.append(layer)
             before += dataset.count
         if missing := wanted - set(range(1, before + 1)):
             raise RasterError(
