@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         RasterError,
     )
     from geo_p2p.grid import TileGrid
-    from geo_p2p.pix2pix import Pix2Pix
+    from geo_p2p.pix2pix import Pix2Pix, estimate_batch_size
     from geo_p2p.raster import Frame, RasterSink, RasterSource
     from geo_p2p.translate import predict_raster
 
@@ -46,6 +46,7 @@ __all__ = [
     "Scaling",
     "TileGrid",
     "TrainConfig",
+    "estimate_batch_size",
     "export_chips",
     "predict_raster",
     "prepare_data",
@@ -67,6 +68,7 @@ _HOMES = {
     "Scaling": "geo_p2p.card",
     "TileGrid": "geo_p2p.grid",
     "TrainConfig": "geo_p2p.card",
+    "estimate_batch_size": "geo_p2p.pix2pix",
     "export_chips": "geo_p2p.chips",
     "predict_raster": "geo_p2p.translate",
     "prepare_data": "geo_p2p.data",

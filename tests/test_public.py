@@ -21,7 +21,7 @@ PROMISED = {
         "RasterError",
     },
     "geo_p2p.grid": {"TileGrid"},
-    "geo_p2p.pix2pix": {"Pix2Pix"},
+    "geo_p2p.pix2pix": {"Pix2Pix", "estimate_batch_size"},
     "geo_p2p.raster": {"Frame", "RasterSink", "RasterSource"},
     "geo_p2p.translate": {"predict_raster"},
 }

@@ -18,7 +18,7 @@ from geo_p2p.losses import (
 from geo_p2p.networks import MultiScale
 from geo_p2p.pix2pix.shown import Shown, varied
 
-__all__ = ["Adversary"]
+__all__ = ["Adversary", "judge_pairs"]
 
 Verdict = Sequence[Sequence[Tensor]]
 """For each scale of a discriminator, what its layers make of a pair; the scores last."""
@@ -105,10 +105,10 @@ class Adversary(Callback):  # type: ignore[misc]
         self.discriminator.requires_grad_(False)
         shown, features = self._shown, self.config.feature_weight
         with self.learn.arithmetic():
-            verdict = _verdict(self.discriminator, shown.condition, shown.fake, shown.known)
+            verdict = judge_pairs(self.discriminator, shown.condition, shown.fake, shown.known)
             if features:
                 with torch.no_grad():
-                    goal = _verdict(self.discriminator, shown.condition, shown.real, shown.known)
+                    goal = judge_pairs(self.discriminator, shown.condition, shown.real, shown.known)
         self.discriminator.requires_grad_(True)
         opinion = generator_loss(_scores(verdict), self.config.gan)
         self._add("fake_d_real_class_loss", self.config.gan_weight, opinion)
@@ -129,9 +129,9 @@ class Adversary(Callback):  # type: ignore[misc]
         x, y, image, known = shown
         image = image.detach()
         if not self.one_pass:
-            return _verdict(self.judge, x, y, known), _verdict(self.judge, x, image, known)
+            return judge_pairs(self.judge, x, y, known), judge_pairs(self.judge, x, image, known)
         pairs = (torch.cat((x, x)), torch.cat((y, image)), torch.cat((known, known)))
-        both = [[layer.chunk(2) for layer in scale] for scale in _verdict(self.judge, *pairs)]
+        both = [[layer.chunk(2) for layer in scale] for scale in judge_pairs(self.judge, *pairs)]
         real, fake = ([[layer[i] for layer in scale] for scale in both] for i in (0, 1))
         return real, fake
 
@@ -148,8 +148,8 @@ class Adversary(Callback):  # type: ignore[misc]
         self.learn.loss_grad = self.learn.loss_grad + weight * loss
 
 
-def _verdict(judge: nn.Module, condition: Tensor, image: Tensor, known: Tensor) -> Verdict:
-    """Ask a discriminator, of whatever kind it is."""
+def judge_pairs(judge: nn.Module, condition: Tensor, image: Tensor, known: Tensor) -> Verdict:
+    """Ask a discriminator, of whatever kind it is, about pairs that are filled where not known."""
     if isinstance(getattr(judge, "module", judge), MultiScale):  # several processes wrap it
         found: Verdict = judge(condition, image, known)
         return found

@@ -20,6 +20,7 @@ from geo_p2p.pix2pix.build import decay_of
 from geo_p2p.pix2pix.callbacks import Chance, Schedule, one_cycle
 from geo_p2p.pix2pix.checkpoints import Checkpoints
 from geo_p2p.pix2pix.loggers import Board, HistoryFile, Samples, WeightsAndBiases
+from geo_p2p.pix2pix.memory import told_of_memory
 from geo_p2p.pix2pix.plan import FitConfig, has_stalled
 from geo_p2p.pix2pix.progress import Bar, Progress
 from geo_p2p.pix2pix.state import restore, take
@@ -92,7 +93,8 @@ def _train(
             stack.callback(training.learn.together.close)
         training.learn.opt.zero_grad()  # what an interruption may have left
         bar.start()
-        training.learn.fit(plan.epochs - done, cbs=[chance, schedule, telemetry, *callbacks])
+        with told_of_memory(training):
+            training.learn.fit(plan.epochs - done, cbs=[chance, schedule, telemetry, *callbacks])
     if telemetry.diverged:
         restore(training, good.state)
     if telemetry.failure is not None:
