@@ -125,6 +125,41 @@ def description(
     return told, {value: color for value, color in table.items() if any(color[:3])}
 
 
+LIVE = {
+    "banepa: photo to map": (
+        ("banepa/ortho.tif", "banepa/osm_map_rgba.tif"),
+        {"chip_size": 256, "stride": 256, "test_pct": 10.0, "min_valid": 0.5},
+    ),
+    "banepa: photo to classes, turned": (
+        ("banepa/ortho.tif", "banepa/osm_classes.tif"),
+        {"chip_size": 256, "stride": 256, "rotation_angle": 180.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("pair", LIVE.values(), ids=LIVE.keys())
+def test_two_rasters_give_the_chips_of_their_export(real_data, tmp_path, pair):
+    (src, target), settings = pair
+    src, target = real_data / src, real_data / target
+    live = prepare_data(src, additional=target, seed=5, **settings)
+    how = {**settings, "tile_size": settings["chip_size"], "seed": 5}
+    del how["chip_size"]
+    exported = prepare_data(export_chips(src, target, tmp_path / "chips", **how), seed=5)
+
+    assert live.scalings == exported.scalings
+    assert live.origin.split == exported.origin.split
+    assert len(live.chips[0]) > len(live.chips[1]) > 0
+    for ours, theirs in zip(live.chips, exported.chips, strict=True):
+        assert [chip.name for chip in ours] == [chip.name for chip in theirs]
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.frame.same_lattice(b.frame)
+            for name in ("x", "y", "valid"):
+                one, two = getattr(a, name), getattr(b, name)
+                assert one.dtype == two.dtype
+                assert one.tobytes() == two.tobytes()
+    assert not all(chip.valid.all() for chip in live.chips[0]), "no longer a case with holes"
+
+
 ODD = sorted(path for path in (REAL_DATA / "odd").rglob("*") if path.suffix == ".tif")
 
 
