@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,9 @@ import rasterio
 from affine import Affine
 from conftest import write_raster
 from rasterio.crs import CRS
-from rasters import seen_from
+from rasters import opened, seen_from
 
-from geo_p2p.chips import ChipFolder, cut, export_chips, plan, workers
+from geo_p2p.chips import ChipFolder, cut, export, export_chips, plan, workers
 from geo_p2p.errors import ChipError, RasterError
 from geo_p2p.raster import Frame
 
@@ -216,6 +219,78 @@ def test_a_full_disk_is_one_line_and_what_is_cut_stays(
     assert "\n" not in str(caught.value)
     assert {item.name for item in tmp_path.iterdir()} == {"whole", "chips.parts"}
     assert contents(export_chips(*pair, tmp_path / "chips", **SETTINGS)) == whole
+
+
+FULL_DISK = """
+import resource, sys
+from geo_p2p.chips import export_chips, plan
+from geo_p2p.errors import ChipError
+
+path, share, workers = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+plan.SPAN = 64
+
+def fill(done, total):
+    if done >= share * total:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
+
+try:
+    how = {"workers": workers, "progress": fill}
+    print("written", export_chips(path, path, "chips", tile_size=32, stride=16, **how))
+except ChipError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("share", [0, 0.4, 1])
+def test_a_disk_that_fills_up_is_one_line_and_what_is_cut_goes_on(
+    make_raster: MakeRaster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    workers: int,
+) -> None:
+    """The system itself cuts a file off: the first chip, one later, or what describes them all."""
+    pytest.importorskip("resource")
+    monkeypatch.setattr(plan, "SPAN", 64)
+    path = make_raster(np.random.default_rng(0).integers(0, 256, (2, 96, 192), dtype="uint8"))
+    command = [sys.executable, "-c", FULL_DISK, str(path), str(share), str(workers)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    said = r"chips: cannot be written \(File too large\); .+\n"
+    assert re.fullmatch(said, ran.stdout), ran.stdout + ran.stderr
+    assert not (tmp_path / "chips").exists()
+    groups = list((tmp_path / "chips.parts").glob("group_*.json"))
+    assert len(groups) == GROUPS if share == 1 else len(groups) >= share * GROUPS / 2
+    assert ("say the same again" in ran.stdout) == bool(groups)
+    assert (tmp_path / "chips.parts").exists() == bool(groups)
+    settings = {"tile_size": 32, "stride": 16}
+    whole = contents(export_chips(path, path, tmp_path / "whole", **settings))
+    later = broken_off(monkeypatch, GROUPS, Interrupted())
+    assert contents(export_chips(path, path, tmp_path / "chips", **settings)) == whole
+    assert len(later) == GROUPS - len(groups)
+
+
+@pytest.mark.parametrize("side", ["input", "additional"])
+def test_an_unreadable_block_in_the_middle_leaves_nothing(
+    make_raster: MakeRaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    monkeypatch.setattr(plan, "SPAN", 64)
+    monkeypatch.setattr(export, "MEASURED", 0)  # or it would be found before anything is cut
+    values = np.random.default_rng(0).integers(0, 256, (1, 96, 192), dtype="uint8")
+    layout = {"tiled": True, "blockxsize": 32, "blockysize": 32, "compress": "deflate"}
+    whole, damaged = make_raster(values, **layout), make_raster(values, **layout)
+    with opened(damaged) as dataset:
+        offset = int(dataset.get_tag_item("BLOCK_OFFSET_4_1", "TIFF", bidx=1))
+    with damaged.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * 64)
+    pair = (damaged, whole) if side == "input" else (whole, damaged)
+    done: list[int] = []
+    with pytest.raises(RasterError, match=f"{damaged}: cannot be read at row") as caught:
+        export_chips(*pair, tmp_path / "c", **SETTINGS, progress=lambda *now: done.append(now[0]))
+    assert "\n" not in str(caught.value)
+    assert done[-1] > 0, "no longer a case in the middle"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_take_its_place_leaves_the_former_one_there(
