@@ -193,6 +193,53 @@ def test_at_the_edge_of_the_earth_pixels_are_invalid(tmp_path: Path, edge: str) 
     assert np.quantile(off, 0.99) < 0.6
 
 
+COUNTED = {
+    "-180 to 180": Frame(300, 3600, Affine(0.1, 0, -180, 0, -0.1, 15), DEGREES),
+    "0 to 360": Frame(300, 3600, Affine(0.1, 0, 0, 0, -0.1, 15), DEGREES),
+    "170 to 190": Frame(300, 200, Affine(0.1, 0, 170, 0, -0.1, 15), DEGREES),
+    "-190 to -170": Frame(300, 200, Affine(0.1, 0, -190, 0, -0.1, 15), DEGREES),
+}
+GROUNDS = {
+    "across 180": Frame(60, 80, Affine(1e4, 0, 6e5, 0, -1e4, 2e5), CRS.from_epsg(32660)),
+    "the west": Frame(60, 80, Affine(1e4, 0, 1e5, 0, -1e4, 2e5), CRS.from_epsg(32601)),
+    "across 0": Frame(60, 80, Affine(1e4, 0, -4e5, 0, -1e4, 2e5), CRS.from_epsg(32631)),
+    "a far west": Frame(60, 80, Affine(1e4, 0, 2e5, 0, -1e4, 2e5), CRS.from_epsg(32618)),
+}
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic"])
+@pytest.mark.parametrize("ground", GROUNDS)
+@pytest.mark.parametrize("counted", COUNTED)
+def test_longitudes_may_be_counted_beyond_180(
+    tmp_path: Path, counted: str, ground: str, resampling: str
+) -> None:
+    """All ground that the raster has is found, and nothing is taken from the other side."""
+    src, like = COUNTED[counted], GROUNDS[ground]
+    rows, cols = np.indices(like.shape) + 0.5
+    where = like.pixels_in(src, cols.ravel(), rows.ravel()).reshape(2, *like.shape)
+    inside = (where[0] > 0) & (where[0] < src.width)
+    path = write(tmp_path / "a.tif", ramps(src), src, nodata=-1)
+    try:
+        source = RasterSource(path, like=like, resampling=resampling)
+    except AlignmentError:
+        assert not inside.any()
+        return
+    values, valid = source.read()
+    if not inside.any():
+        assert not valid.any()
+        return
+    off = np.abs(values - where)
+    assert valid[inside].all()
+    # Half a pixel beyond the last one some methods still have a value, but no neighbour.
+    assert (where[0][valid] > -1).all() and (where[0][valid] < src.width + 1).all()
+    near = (where[0] > 1) & (where[0] < src.width - 1) & valid
+    assert off[:, near].max() < (0.51 if resampling == "nearest" else 0.02)
+    part = Window(30, 20, 21, 22)
+    again, there = source.read(part)
+    assert np.array_equal(there, valid[part.toslices()])
+    assert np.array_equal(again[:, there], values[:, *part.toslices()][:, there])
+
+
 def test_a_tile_at_the_pole_is_found(tmp_path: Path) -> None:
     """None of its corners, and no box around the other raster, tells that it lies inside."""
     polar = Frame(100, 100, Affine(3e4, 0, -1.6e6, 0, -3e4, 1.4e6), CRS.from_epsg(3413))

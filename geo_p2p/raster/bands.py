@@ -8,12 +8,22 @@ from typing import Any
 
 import numpy as np
 import rasterio.shutil
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import MemoryFile
 
 from .files import GDAL_ERRORS
 
-__all__ = ["Bands", "Color", "common_nodata", "fits", "read_bands", "stacked"]
+__all__ = [
+    "Bands",
+    "Color",
+    "alpha_band",
+    "colour_bands",
+    "common_nodata",
+    "fits",
+    "mask_bands",
+    "read_bands",
+    "stacked",
+]
 
 Color = tuple[int, int, int, int]
 
@@ -162,3 +172,28 @@ def _category_names(dataset: Any, index: int) -> dict[int, str]:
     band = ElementTree.fromstring(xml).find(f"VRTRasterBand[@band='{index}']")
     names = band.findall("CategoryNames/Category") if band is not None else []
     return {value: name.text for value, name in enumerate(names) if name.text}
+
+
+def alpha_band(dataset: Any) -> int | None:
+    """Find the alpha band; its number, from 1."""
+    for index, interp in zip(dataset.indexes, dataset.colorinterp, strict=True):
+        if interp is ColorInterp.alpha:
+            return int(index)
+    return None
+
+
+def colour_bands(dataset: Any) -> tuple[int, ...]:
+    """All bands but alpha of an 8-bit colour image, near infrared included; () for others."""
+    alpha = alpha_band(dataset)
+    indexes = tuple(i for i in dataset.indexes if i != alpha)
+    colours = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
+    eight_bit = all(dataset.dtypes[i - 1] == "uint8" for i in indexes)
+    return indexes if eight_bit and colours <= set(dataset.colorinterp) else ()
+
+
+def mask_bands(dataset: Any, indexes: tuple[int, ...]) -> tuple[int, ...]:
+    """Bands whose GDAL masks say something that the alpha band does not; one where all share it."""
+    flags = {i: set(dataset.mask_flag_enums[i - 1]) for i in indexes}
+    own = tuple(i for i in indexes if not flags[i] & {MaskFlags.all_valid, MaskFlags.alpha})
+    shared = own and all(MaskFlags.per_dataset in flags[i] for i in own)
+    return own[:1] if shared else own

@@ -10,7 +10,14 @@ from rasterio.windows import Window
 from ..errors import AlignmentError, RasterError
 from .frame import STEPS, Frame
 
-__all__ = ["reach", "shares_ground", "shift_between", "union_frame", "window_inside"]
+__all__ = [
+    "reach",
+    "shares_ground",
+    "shift_between",
+    "turns_between",
+    "union_frame",
+    "window_inside",
+]
 
 COINCIDE = 1e-4
 """Px by which lattices may differ that coincide, as for `Frame.same_lattice`."""
@@ -75,6 +82,28 @@ def shift_between(frame: Frame, other: Frame) -> tuple[int, int] | None:
     if np.abs(shift - [[col], [row]]).max() > COINCIDE:
         return None
     return int(row), int(col)
+
+
+def turns_between(frame: Frame, other: Frame) -> tuple[int, ...]:
+    """Turns around the globe by which ``frame`` counts longitudes of ``other``'s ground higher.
+
+    A transformation gives longitudes of -180 to 180. A raster of 0 to 360 has those west of
+    Greenwich one turn higher, and one that reaches over 180 degrees some of them.
+
+    Raises
+    ------
+    AlignmentError
+        If no transformation leads from one CRS to the other.
+    """
+    if frame.crs == other.crs or not frame.crs.is_geographic:
+        return (0,)
+    globe = Frame(1, 1, Affine.translation(-0.5, 0), frame.crs)  # longitudes nearest to 0
+    plain, counted = other.positions_in(globe)[0] - 0.5, other.positions_in(frame)
+    cols, rows = counted
+    known = np.isfinite(counted).all(0) & np.isfinite(plain)
+    xs = frame.transform.a * cols[known] + frame.transform.b * rows[known] + frame.transform.c
+    found = np.unique(np.round((xs - plain[known]) / 360).astype(int))
+    return tuple(found.tolist()) or (0,)
 
 
 def union_frame(frames: Sequence[Frame]) -> Frame:

@@ -4,19 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from ..errors import AlignmentError, RasterError
 from ..grid import intersection, overlap_of
-from .bands import common_nodata, read_bands
+from .bands import alpha_band, colour_bands, common_nodata, mask_bands, read_bands
 from .damage import carefully, require_complete
 from .files import GDAL_ERRORS, one_line, open_quietly
 from .frame import Frame, frame_of
-from .ground import shift_between
+from .ground import shift_between, turns_between
 
 __all__ = ["Layer", "open_dataset"]
 
@@ -56,10 +57,11 @@ class Layer:
         self.path = path
         self.method = "none"
         self.shift: tuple[int, int] | None = None
+        self.beyond: list[Any] = []  # the dataset again, from the other side of 180 degrees
         self.indexes = _checked(path, dataset, picked)
         self.info = read_bands(dataset, self.indexes)
         self.tags: dict[str, str] = dataset.tags()
-        coloured = _colour_bands(dataset)
+        coloured = colour_bands(dataset)
         # In 8-bit colour a single channel at the nodata value is ordinary: only the colour is not.
         self.colour = bool(coloured)
         self.dataset, self.warped_to_map = self._placed(dataset, resampling)
@@ -67,11 +69,13 @@ class Layer:
         if like is not None and not self.frame.same_lattice(like):
             spans = self._spans(like)
             self.shift = shift_between(self.frame, like)
+            options = self._turned(like)
             self.frame = like
             if self.shift is None:
-                self.dataset = self._warped(like, spans, resampling)
-        self.alpha = _alpha_band(self.dataset)
-        self.masks = _mask_bands(self.dataset, coloured or self.indexes)
+                warped = [self._warped(like, spans, resampling, **each) for each in options]
+                self.dataset, *self.beyond = warped
+        self.alpha = alpha_band(self.dataset)
+        self.masks = mask_bands(self.dataset, coloured or self.indexes)
 
     def _placed(self, dataset: Any, resampling: str) -> tuple[Any, bool]:
         """Give a dataset that control points or RPCs place a lattice of its own."""
@@ -103,7 +107,9 @@ class Layer:
         placed = self.dataset
         return frame_of(self.path, placed.height, placed.width, placed.transform, placed.crs)
 
-    def _warped(self, like: Frame, spans: tuple[float, float], resampling: str) -> Any:
+    def _warped(
+        self, like: Frame, spans: tuple[float, float], resampling: str, **extra: Any
+    ) -> Any:
         """Put the dataset onto another lattice, with one scale for all windows."""
         self.method = resampling
         if resampling == "auto":
@@ -122,11 +128,24 @@ class Layer:
                 XSCALE=repr(1 / spans[0]),
                 YSCALE=repr(1 / spans[1]),
                 **self._warp_options(self.dataset),
+                **extra,
             )
         except GDAL_ERRORS as error:
             raise AlignmentError(
                 f"{self.path}: cannot be warped onto {like} ({one_line(error)})"
             ) from error
+
+    def _turned(self, like: Frame) -> list[dict[str, Any]]:
+        """Options of a warp for each turn around the globe: it takes longitudes for -180 to 180."""
+        turns = turns_between(self.frame, like)
+        if turns == (0,):
+            return [{}]
+        place = self.dataset.transform
+        return [
+            # Where longitudes jump, a few samples of an edge would miss part of what is needed.
+            {"src_transform": Affine.translation(-360 * turn, 0) * place, "SAMPLE_STEPS": "ALL"}
+            for turn in turns
+        ]
 
     def _spans(self, like: Frame) -> tuple[float, float]:
         """Pixels of this file that one pixel of ``like`` spans, where they share ground."""
@@ -143,7 +162,7 @@ class Layer:
     def _warp_options(self, dataset: Any) -> dict[str, Any]:
         """How a warp tells valid from invalid; any other choice lets invalid pixels through."""
         options: dict[str, Any] = {"UNIFIED_SRC_NODATA": "YES" if self.colour else "NO"}
-        if _alpha_band(dataset) is not None:
+        if alpha_band(dataset) is not None:
             return options
         flags = {flag for i in self.indexes for flag in dataset.mask_flag_enums[i - 1]}
         if MaskFlags.per_dataset in flags:
@@ -186,8 +205,12 @@ class Layer:
         """Values and mask of a window of the dataset."""
         try:
             with carefully():
-                values = self._values(window)
-                valid = self._valid(window)
+                values = self._values(self.dataset, window)
+                valid = self._valid(self.dataset, window)
+                for dataset in self.beyond:
+                    there = self._valid(dataset, window)
+                    values = np.where(there, self._values(dataset, window), values)
+                    valid |= there
         except GDAL_ERRORS as error:
             raise RasterError(
                 f"{self.path}: cannot be read at row {window.row_off}, column {window.col_off} "
@@ -197,24 +220,24 @@ class Layer:
             valid &= np.isfinite(values).all(0)
         return values, valid
 
-    def _valid(self, window: Window) -> NDArray[np.bool_]:
+    def _valid(self, dataset: Any, window: Window) -> NDArray[np.bool_]:
         """What masks and the alpha band say of a window."""
         valid = np.ones((window.height, window.width), bool)
         if self.masks:
-            masks = self.dataset.read_masks(list(self.masks), window=window) > 0
+            masks = dataset.read_masks(list(self.masks), window=window) > 0
             valid = masks.any(0) if self.colour else masks.all(0)
         if self.alpha is not None:
-            valid &= self.dataset.read(self.alpha, window=window) > 0
+            valid &= dataset.read(self.alpha, window=window) > 0
         return valid
 
-    def _values(self, window: Window) -> NDArray[Any]:
+    def _values(self, dataset: Any, window: Window) -> NDArray[Any]:
         """Values of a window, in one type that holds all bands."""
         indexes, dtype = list(self.indexes), self.info.dtype
         values: NDArray[Any]
-        if len({self.dataset.dtypes[i - 1] for i in indexes}) == 1:
-            values = self.dataset.read(indexes, window=window)
+        if len({dataset.dtypes[i - 1] for i in indexes}) == 1:
+            values = dataset.read(indexes, window=window)
         else:  # rasterio reads bands of several types one by one only
-            bands = [self.dataset.read(i, window=window, out_dtype=dtype) for i in indexes]
+            bands = [dataset.read(i, window=window, out_dtype=dtype) for i in indexes]
             values = np.stack(bands)
         return values
 
@@ -263,7 +286,7 @@ def _refuse_unusable(path: str, dataset: Any) -> None:
 
 def _checked(path: str, dataset: Any, picked: list[int] | None) -> tuple[int, ...]:
     """Band numbers to read; the alpha band is none of them."""
-    alpha = _alpha_band(dataset)
+    alpha = alpha_band(dataset)
     indexes = [i for i in dataset.indexes if i != alpha] if picked is None else picked
     if not indexes:
         raise RasterError(f"{path}: holds nothing but an alpha band")
@@ -273,28 +296,3 @@ def _checked(path: str, dataset: Any, picked: list[int] | None) -> tuple[int, ..
             f"choose from the others"
         )
     return tuple(indexes)
-
-
-def _alpha_band(dataset: Any) -> int | None:
-    """Find the alpha band; its number, from 1."""
-    for index, interp in zip(dataset.indexes, dataset.colorinterp, strict=True):
-        if interp is ColorInterp.alpha:
-            return int(index)
-    return None
-
-
-def _colour_bands(dataset: Any) -> tuple[int, ...]:
-    """All bands but alpha of an 8-bit colour image, near infrared included; () for others."""
-    alpha = _alpha_band(dataset)
-    indexes = tuple(i for i in dataset.indexes if i != alpha)
-    colours = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
-    eight_bit = all(dataset.dtypes[i - 1] == "uint8" for i in indexes)
-    return indexes if eight_bit and colours <= set(dataset.colorinterp) else ()
-
-
-def _mask_bands(dataset: Any, indexes: tuple[int, ...]) -> tuple[int, ...]:
-    """Bands whose GDAL masks say something that the alpha band does not; one where all share it."""
-    flags = {i: set(dataset.mask_flag_enums[i - 1]) for i in indexes}
-    own = tuple(i for i in indexes if not flags[i] & {MaskFlags.all_valid, MaskFlags.alpha})
-    shared = own and all(MaskFlags.per_dataset in flags[i] for i in own)
-    return own[:1] if shared else own
