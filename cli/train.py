@@ -190,9 +190,10 @@ def train(
     else:
         model = taken_up(chips, checkpoint, settings, fitting, reading)
         model.resume(settings["epochs"], progress=output.wanted())
-    if not is_first():
+    record = saved(model, model_dir) if is_first() else {}
+    part()
+    if not record:
         return
-    record = saved(model, model_dir)
     if not as_json:
         record["scores"] = output.brief(record["scores"])
     output.show(record, as_json=as_json)
@@ -210,6 +211,13 @@ def clear(run: Path) -> None:
     if is_first() and run.exists():
         shutil.rmtree(run)
     processes.wait()
+
+
+def part() -> None:
+    """Part from the other processes, if there are any."""
+    from geo_p2p import processes
+
+    processes.leave()
 
 
 def newest(folder: Path, run: Path) -> Path | None:

@@ -3,9 +3,10 @@
 Alone, a process is the first of one, and everything here gives back what it is given.
 """
 
-import atexit
+import gc
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -13,10 +14,13 @@ from torch import Tensor, distributed
 
 from geo_p2p.errors import ModelError
 
-__all__ = ["agreed", "count", "join", "mean", "rank", "share", "summed", "wait"]
+__all__ = ["agreed", "count", "join", "leave", "mean", "rank", "share", "summed", "wait"]
 
 
 Item = TypeVar("Item")
+
+PATIENCE = timedelta(hours=2)
+"""How long the others wait while the first one scores and saves."""
 
 
 def join(device: str) -> str:
@@ -46,8 +50,7 @@ def join(device: str) -> str:
         try:
             if backend == "nccl":
                 torch.cuda.set_device(device)
-            distributed.init_process_group(backend)
-            atexit.register(distributed.destroy_process_group)
+            distributed.init_process_group(backend, timeout=PATIENCE)
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(
@@ -94,6 +97,15 @@ def agreed(number: int) -> int:
 def wait() -> None:
     """Wait until all processes have come here."""
     agreed(0)
+
+
+def leave() -> None:
+    """Part from the others, once all of them have come here; alone, do nothing."""
+    if not _joined():
+        return
+    wait()
+    gc.collect()  # what still holds the group would end the process with a signal
+    distributed.destroy_process_group()
 
 
 class _Sum(torch.autograd.Function):

@@ -27,6 +27,10 @@ class Together(Callback):  # type: ignore[misc]
 
     order = -20  # before fastai's own callback puts `learn.model` into train mode
 
+    def __init__(self) -> None:
+        self._bare: nn.Module | None = None
+        self._wrapped: nn.Module | None = None
+
     def before_fit(self) -> None:
         """Take the weights of the first process, everywhere."""
         self._bare = self.learn.model
@@ -44,8 +48,9 @@ class Together(Callback):  # type: ignore[misc]
     def close(self) -> None:
         """Bare again, also after an interruption."""
         self.adversary.judge = self.adversary.discriminator
-        if hasattr(self, "_bare"):
+        if self._bare is not None:
             self.learn.model = self._bare
+        self._bare = self._wrapped = None  # nothing of the group outlives the fit
 
 
 def _wrapped(network: nn.Module) -> nn.Module:
