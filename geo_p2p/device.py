@@ -1,14 +1,23 @@
-"""Where networks run, and in what precision."""
+"""Where networks run, in what precision, and what room there is."""
 
 import contextlib
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
 from geo_p2p.card.config import CHOICES
 from geo_p2p.errors import ModelError
 
-__all__ = ["choose_device", "choose_precision", "exact_arithmetic", "precision_name"]
+__all__ = [
+    "choose_device",
+    "choose_precision",
+    "exact_arithmetic",
+    "free_memory",
+    "machine_memory",
+    "precision_name",
+]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -72,3 +81,23 @@ def exact_arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[None]
         if dtype is not torch.float32:
             stack.enter_context(torch.autocast(device.type, dtype))
         yield
+
+
+def machine_memory() -> float:
+    """Bytes of memory of this machine; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that are free on a device; all the machine has where the system tells no more."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(1024.0 * int(line.split()[1]) for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration):
+        return machine_memory()

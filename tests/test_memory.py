@@ -8,7 +8,7 @@ import torch
 from pairs import TINY, bunch, inverted
 from torch import Tensor
 
-from geo_p2p import Pix2Pix, estimate_batch_size
+from geo_p2p import Pix2Pix, estimate_batch_size, processes
 from geo_p2p.errors import ModelError
 from geo_p2p.pix2pix import estimate, memory
 from geo_p2p.pix2pix.memory import PER_WEIGHT, largest_batch
@@ -36,6 +36,7 @@ def test_twice_the_memory_holds_twice_the_chips_and_wider_networks_fewer() -> No
     assert room_for(model(ngf=8)) < one
     assert room_for(model(gan_weight=0)) > one
     assert room_for(model(), 1000) == 0
+    assert room_for(model(), float("inf")) == memory.MOST
 
 
 def test_what_is_counted_is_what_a_step_keeps() -> None:
@@ -90,6 +91,17 @@ def test_a_step_without_room_is_one_line_with_a_batch_that_fits(
     with pytest.raises(ModelError, match=f"no memory for a step of 4 chips.*{advice}") as caught:
         model().fit(1, checkpoint=False, progress=False, callbacks=[Full()])
     assert "\n" not in str(caught.value)
+
+
+def test_among_several_processes_nothing_is_tried_that_the_others_would_have_to_join(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained = model()
+    assert trained._training is not None
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    words = "take a smaller batch_size, or more processes"
+    with pytest.raises(ModelError, match=words), memory.told_of_memory(trained._training):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
 
 def test_other_failures_keep_their_own_words() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo_p2p.chips import Chip
+from geo_p2p.device import machine_memory
 from geo_p2p.errors import ChipError
 
 __all__ = ["MEMORY_SHARE", "Shelf"]
@@ -32,7 +33,7 @@ class Shelf:
 
     def __init__(self, count: int, memory: int | None = None) -> None:
         self._count = count
-        self._memory = _machine_memory() * MEMORY_SHARE if memory is None else memory
+        self._memory = machine_memory() * MEMORY_SHARE if memory is None else memory
         self._pages: NDArray[np.uint8] | None = None
         self._end = 0
 
@@ -63,14 +64,6 @@ class Shelf:
             copies[-1][...] = array
             self._end += array.nbytes
         return copies
-
-
-def _machine_memory() -> float:
-    """Bytes of memory of this machine; no limit where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, OSError, ValueError):
-        return float("inf")
 
 
 def _pages(size: int) -> NDArray[np.uint8]:

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from geo_p2p.device import free_memory
 from geo_p2p.errors import ModelError
-from geo_p2p.pix2pix.memory import free_memory, largest_batch
+from geo_p2p.pix2pix.memory import largest_batch
 from geo_p2p.pix2pix.trainable import Trainable
 
 __all__ = ["BatchSizes", "estimate_batch_size"]

@@ -1,27 +1,29 @@
 """How many chips a training step has room for."""
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from geo_p2p.device import exact_arithmetic
+from geo_p2p import processes
+from geo_p2p.device import exact_arithmetic, free_memory
 from geo_p2p.errors import ModelError
 from geo_p2p.losses import fill
 from geo_p2p.pix2pix.adversary import judge_pairs
 from geo_p2p.pix2pix.training import Training
 
-__all__ = ["free_memory", "largest_batch", "told_of_memory"]
+__all__ = ["largest_batch", "told_of_memory"]
 
 MARGIN = 1.3
 """What a step takes over what it keeps for the way back: gradients, and room to work in."""
 
 PER_WEIGHT = 12
 """Bytes beside a weight itself: its gradient, and Adam's two moments."""
+
+MOST = 1 << 20
+"""Chips that are said to fit where the system does not tell how much memory there is."""
 
 TRIED = 2
 """Chips of the batch that is tried; a norm needs more than one."""
@@ -32,7 +34,7 @@ def largest_batch(training: Training, memory: float) -> int:
     networks = (training.learn.model, training.adversary.discriminator)
     weights = sum(p.numel() for network in networks for p in network.parameters())
     rest = memory - PER_WEIGHT * weights
-    return max(0, int(rest / (MARGIN * _bytes_a_chip(training))))
+    return max(0, int(min(MOST, rest / (MARGIN * _bytes_a_chip(training)))))
 
 
 @contextmanager
@@ -51,8 +53,12 @@ def told_of_memory(training: Training) -> Iterator[None]:
             raise
         size, side = training.data.batch_size, training.data.chip_size
         training.learn.opt.zero_grad()
-        fits = min(size - 1, largest_batch(training, free_memory(training.device)))
-        advice = f"batch_size={fits} would fit" if fits > 0 else "cut smaller chips, or take ngf=32"
+        if processes.count() > 1:  # to try what fits, all of them would have to come by
+            advice = "take a smaller batch_size, or more processes"
+        else:
+            fits = min(size - 1, largest_batch(training, free_memory(training.device)))
+            smaller = "cut smaller chips, or take ngf=32"
+            advice = f"batch_size={fits} would fit" if fits > 0 else smaller
         raise ModelError(
             f"{training.device}: no memory for a step of {size} chips of {side} px; {advice}"
         ) from error
@@ -99,16 +105,3 @@ def _counted(weights: Iterable[nn.Parameter]) -> Iterator[dict[int, int]]:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         yield kept
-
-
-def free_memory(device: torch.device) -> float:
-    """Bytes that are free on a device, as far as the system tells; infinite where it does not."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(1024.0 * int(line.split()[1]) for line in lines if "MemAvailable" in line)
-    except (OSError, StopIteration):
-        pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else float("inf")
-        return float(pages) * (os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1)
