@@ -127,7 +127,8 @@ def scored(name: str, model: Model, pair: Pair, chips: Path, out: Path) -> dict[
         truth_bidx=pair.export.get("additional_bidx"),
     )
     row = {key: scores[key] for key in (*VALUES, *CLASSES, "data_range", "pixels") if key in scores}
-    row |= {key: seams_of(mosaic)[key] for key in ("r", "r_low", "r_high", "verdict")}
+    seams = seams_of(mosaic)
+    row |= {key: seams[key] for key in ("r", "r_low", "r_high", "verdict")}
     if model.card.size > 1:  # of one pixel there is nothing to disagree about
         tiled = disagreement(model, source, block_size=BLOCK)
         row |= {"d": tiled["disagreement"]["mean"], "whole": tiled["whole"]["max"]}

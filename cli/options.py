@@ -151,6 +151,22 @@ class Device(Parsed[str]):
         return text
 
 
+class Kept(Parsed[bool | int | str]):
+    """Which epochs are kept: ``best``, ``all``, ``none``, or a number; as `fit` takes it."""
+
+    name = "which"
+    names = {True: "best", False: "none"}
+
+    def parse(self, text: str) -> bool | int | str:
+        """Return what `fit` takes."""
+        words: dict[str, bool | str] = {"all": "all", **{w: v for v, w in self.names.items()}}
+        if text in words:
+            return words[text]
+        if not re.fullmatch("[1-9][0-9]*", text):
+            self.fail(f"{text!r} is none of best, all, none, or a number")
+        return int(text)
+
+
 def creation_options(
     ctx: click.Context, param: click.Parameter, pairs: Sequence[str]
 ) -> dict[str, str]:

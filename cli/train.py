@@ -1,7 +1,6 @@
 """``geo-p2p train``: train a model on a folder of chips."""
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -34,24 +33,6 @@ RUN = ("checkpoints", "samples", "training_log", "wandb", "history.csv")
 """What a run leaves in its folder."""
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
-
-
-class Kept(click.ParamType[bool | int | str]):
-    """Which epochs are kept: ``best``, ``all``, ``none``, or a number; as `fit` takes it."""
-
-    name = "which"
-    names = {True: "best", False: "none"}
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> bool | int | str:
-        """Return what `fit` takes, or fail with the option's name."""
-        words: dict[Any, bool | str] = {"all": "all"} | {w: v for v, w in self.names.items()}
-        if value in words:
-            return words[value]
-        if not re.fullmatch("[1-9][0-9]*", value):
-            self.fail(f"{value!r} is none of best, all, none, or a number", param, ctx)
-        return int(value)
 
 
 def setting(flag: str, text: str, kind: Any = None) -> Decorator:
@@ -138,7 +119,7 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
 )
 @click.option(
     "--checkpoint",
-    type=Kept(),
+    type=options.Kept(),
     show_default="best",
     help="Epochs to keep: best (and the newest), all, none, or every N-th.",
 )
@@ -314,7 +295,9 @@ def taken_up(
         known = {**plan, **config}[name]
         if value is not None and name not in FREE and value != known:
             flag = name.replace("_", "-")
-            was, now = (Kept.names.get(v, v) if name == "checkpoint" else v for v in (known, value))
+            was, now = (
+                options.Kept.names.get(v, v) if name == "checkpoint" else v for v in (known, value)
+            )
             raise ModelError(
                 f"{checkpoint}: its run has --{flag} {was}, not {now}; leave it out to go on, "
                 "or begin anew with --overwrite"

@@ -103,9 +103,9 @@ def test_gradient_norms_are_those_of_the_steps() -> None:
 
 def test_accuracies_are_the_shares_of_patches_judged_right() -> None:
     real, fake = torch.tensor([[0.6, 0.4, 0.9, -1.0]]), torch.tensor([[0.2, 0.7, -0.5, -2.0]])
-    shares = {gan: [float(v) for v in _accuracies((real, fake), gan).values()] for gan in GANS}
+    shares = {gan: [float(v) for v in _accuracies(([real], [fake]), gan).values()] for gan in GANS}
     assert shares == {"lsgan": [0.5, 0.75], "bce": [0.75, 0.5]}
-    scales = [[torch.zeros(9), real], [torch.zeros(9), torch.ones(4)]]  # layers of two scales
+    scales = [real, torch.ones(4)]
     several = _accuracies((scales, scales), "bce")
     assert [float(v) for v in several.values()] == [0.875, 0.125]
 

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeAlias
 
 import torch
 from fastai.callback.core import Callback, CancelFitException
@@ -149,18 +149,11 @@ def _gradient(network: nn.Module) -> Tensor:
     return norm
 
 
-def _accuracies(judged: tuple[Any, Any], gan: str) -> dict[str, Tensor]:
+def _accuracies(judged: tuple[list[Tensor], list[Tensor]], gan: str) -> dict[str, Tensor]:
     """Share of its patches that the discriminator judges right, real ones and translated ones."""
     middle = 0.5 if gan == "lsgan" else 0.0
-    real, fake = (torch.cat([t.flatten() for t in _verdicts(each)]) for each in judged)
+    real, fake = (torch.cat([scores.flatten() for scores in each]) for each in judged)
     return {
         "d_accuracy_real": (real > middle).float().mean(),
         "d_accuracy_fake": (fake <= middle).float().mean(),
     }
-
-
-def _verdicts(judged: Any) -> Iterable[Tensor]:
-    """The maps of verdicts: one, or one a scale, the last of its layers."""
-    if isinstance(judged, Tensor):
-        return [judged]
-    return [each if isinstance(each, Tensor) else each[-1] for each in judged]
