@@ -6,7 +6,6 @@ weights that are the same whichever block asks. Either way a block depends on no
 raster and its place, and is written atomically: what an interrupted run has finished stays good.
 """
 
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -14,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geo_p2p.errors import RasterError
-from geo_p2p.predict.plan import Job, Model, PredictConfig
+from geo_p2p.predict.config import PredictConfig
+from geo_p2p.predict.parts import Parts
+from geo_p2p.predict.plan import Job, Model
 from geo_p2p.predict.run import Runner
 from geo_p2p.raster import RasterSource, check_options, refuse_to_clobber, write_mosaic
 
@@ -75,12 +76,12 @@ def predict(
     job = Job.of(model, source, config)
     _require_room(dst, source, overwrite)
     check_options(job.bands, config.options)
-    folder = dst.with_name(f"{dst.name}.parts")
-    job.open_folder(folder)
-    speed = _run(job, folder, progress or (lambda done, total: None))
+    parts = Parts.of(dst)
+    parts.open(job.recipe)
+    speed = _run(job, parts, progress or (lambda done, total: None))
     frame = source.frame.crop(job.window)
     write_mosaic(
-        [(job.file(folder, block), job.place(block)) for block in job.blocks],
+        [(parts.file(block), job.place(block)) for block in job.blocks],
         dst,
         frame,
         job.bands,
@@ -89,7 +90,7 @@ def predict(
         tags=job.tags(),
     )
     if not config.keep_parts:
-        shutil.rmtree(folder, ignore_errors=True)
+        parts.remove()
     safe = model.card.tile_safe
     return Prediction(dst, frame.width, frame.height, len(job.blocks), speed, safe)
 
@@ -101,13 +102,13 @@ def _require_room(dst: Path, source: RasterSource, overwrite: bool) -> None:
     refuse_to_clobber(dst, overwrite)
 
 
-def _run(job: Job, folder: Path, tell: Progress) -> float:
+def _run(job: Job, parts: Parts, tell: Progress) -> float:
     """Run the blocks that are not there yet; output megapixels a second."""
     started, pixels = time.perf_counter(), 0
-    todo = [block for block in job.blocks if not job.file(folder, block).exists()]
+    todo = [block for block in job.blocks if not parts.has(block)]
     done = len(job.blocks) - len(todo)
     tell(done, len(job.blocks))
-    with closing(Runner(job, folder).run(todo)) as blocks:
+    with closing(Runner(job, parts).run(todo)) as blocks:
         for block in blocks:
             core = job.core(block)
             pixels, done = pixels + core.width * core.height, done + 1

@@ -2,13 +2,9 @@
 
 import hashlib
 import json
-import logging
 import math
-import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,21 +14,16 @@ from rasterio.windows import Window
 from geo_p2p.card import ModelCard, Scaling
 from geo_p2p.errors import ModelError, RasterError
 from geo_p2p.grid import Block, BlockPlan, TileGrid, intersection, overlap_of
+from geo_p2p.predict.config import PredictConfig
 from geo_p2p.raster import Bands, RasterSource
 from geo_p2p.raster.bands import fits
-from geo_p2p.raster.files import stamp_of, translated
+from geo_p2p.raster.files import stamp_of
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
-__all__ = ["Job", "Model", "PredictConfig", "blending_tiles"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Job", "Model", "blending_tiles", "require_finite"]
 
 BLOCK = 1024
 """Side of a block's core, px, where nothing else is asked for."""
-
-PLAN = "plan.json"
-OURS = (PLAN, "block_", ".block_")
-"""Beginnings of the names in a folder of parts."""
 
 
 class Model(Protocol):
@@ -48,33 +39,6 @@ class Model(Protocol):
 
     def __call__(self, tiles: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         """Translate (batch, channels, rows, cols); ``seed`` fixes what is random in it."""
-
-
-@dataclass(frozen=True)
-class PredictConfig:
-    """Settings of a prediction and their defaults.
-
-    Parameters
-    ----------
-    block_size : side of a block's core, px; None for 1024, or the next the model's stride allows.
-    batch_size : blocks a call of the model.
-    bounds : left, bottom, right, top in CRS units of the raster; None for all of it.
-    dtype : type of the output; None for the target's own.
-    options : creation options of the Cloud Optimized GeoTIFF.
-    keep_parts : whether to leave the block files beside the mosaic.
-    """
-
-    block_size: int | None = None
-    batch_size: int = 1
-    bounds: tuple[float, float, float, float] | None = None
-    dtype: str | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-    keep_parts: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that cannot be."""
-        if self.batch_size < 1:
-            raise ModelError(f"a batch of {self.batch_size} blocks: give at least 1")
 
 
 @dataclass(frozen=True)
@@ -121,9 +85,20 @@ class Job:
         rows, cols = overlap_of(self.window, part)
         return Window(cols.start, rows.start, part.width, part.height)
 
-    def file(self, folder: Path, block: Block) -> Path:
-        """Where a block is written."""
-        return folder / f"block_{block.row:05d}_{block.col:05d}.tif"
+    def values(self, scaled: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Values of the output: of a translation, (channels, rows, cols) scaled.
+
+        Raises
+        ------
+        ModelError
+            If it is not finite at a valid pixel.
+        """
+        require_finite(scaled, valid)
+        return self.scaling.inverse(np.where(np.isfinite(scaled), scaled, 0))
+
+    def nothing(self, valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Values of the output where no pixel is valid."""
+        return np.zeros((self.scaling.count, *valid.shape), self.scaling.dtype)
 
     @cached_property
     def bands(self) -> Bands:
@@ -141,24 +116,6 @@ class Job:
             scales=target.scales,
             offsets=target.offsets,
         )
-
-    def open_folder(self, folder: Path) -> None:
-        """Make the folder of parts, or go on with one of the same plan.
-
-        Raises
-        ------
-        RasterError
-            If the place is taken by something else, or nothing can be written there.
-        """
-        with translated(folder):
-            if folder.exists():
-                if _read(folder / PLAN) == self.recipe:
-                    log.info("%s: going on with what an earlier run has finished", folder)
-                    return
-                _require_ours(folder)
-                shutil.rmtree(folder)  # parts of another plan do not fit this one
-            folder.mkdir()
-            (folder / PLAN).write_text(json.dumps(self.recipe), encoding="utf-8")
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -196,6 +153,12 @@ def blending_tiles(card: ModelCard, height: int, width: int) -> TileGrid:
     return TileGrid(height, width, card.size, card.size // 2)
 
 
+def require_finite(scaled: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    """Refuse a translation with NaN or infinity at a valid pixel."""
+    if not np.isfinite(scaled[:, valid]).all():
+        raise ModelError("the model gave values that are not finite; its weights are unusable")
+
+
 def _block_size(stride: int, asked: int | None) -> int:
     """Side of a core: what was asked for, or the default made a multiple of the stride."""
     return asked or math.lcm(stride, 512) * max(1, BLOCK // math.lcm(stride, 512))
@@ -226,21 +189,3 @@ def _output_scaling(target: Scaling, dtype: str | None) -> Scaling:
         )
     keeps = target.nodata is not None and fits(target.nodata, kind.name)
     return replace(target, dtype=kind.name, nodata=target.nodata if keeps else None)
-
-
-def _read(file: Path) -> Any:
-    """The plan of a folder of parts; None if there is none, or none that was written whole."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _require_ours(folder: Path) -> None:
-    """Refuse to replace a folder with anything in it that is not of a prediction."""
-    foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith(OURS))
-    if foreign:
-        raise RasterError(
-            f"{folder}: holds {foreign[0]}, which is not of a prediction; move it elsewhere, or "
-            "choose another output"
-        )

@@ -14,7 +14,7 @@ from geo_p2p.errors import GeoP2PError, ModelError, RasterError
 from geo_p2p.grid import span_window
 from geo_p2p.grid.windows import Span
 from geo_p2p.predict import Model
-from geo_p2p.predict.run import require_finite
+from geo_p2p.predict.plan import require_finite
 from geo_p2p.raster import RasterSource
 from geo_p2p.seams.tilings import Blended, Exact, Tiling
 

@@ -10,8 +10,8 @@ from rasterio.windows import Window
 
 from geo_p2p.grid import Block, BlockPlan, Tile, assemble, intersection, overlap_of, span_window
 from geo_p2p.predict import Model
+from geo_p2p.predict.blended import translate_tile
 from geo_p2p.predict.plan import blending_tiles
-from geo_p2p.predict.run import translate_tile
 from geo_p2p.raster import RasterSource
 
 __all__ = ["Blended", "Exact", "Tiling"]

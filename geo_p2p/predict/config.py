@@ -1,0 +1,35 @@
+"""The only home of a prediction's defaults: command line and library read them from here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from geo_p2p.errors import ModelError
+
+__all__ = ["PredictConfig"]
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Settings of a prediction and their defaults.
+
+    Parameters
+    ----------
+    block_size : side of a block's core, px; None for 1024, or the next the model's stride allows.
+    batch_size : blocks a call of the model.
+    bounds : left, bottom, right, top in CRS units of the raster; None for all of it.
+    dtype : type of the output; None for the target's own.
+    options : creation options of the Cloud Optimized GeoTIFF.
+    keep_parts : whether to leave the block files beside the mosaic.
+    """
+
+    block_size: int | None = None
+    batch_size: int = 1
+    bounds: tuple[float, float, float, float] | None = None
+    dtype: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    keep_parts: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be."""
+        if self.batch_size < 1:
+            raise ModelError(f"a batch of {self.batch_size} blocks: give at least 1")
