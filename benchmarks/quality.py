@@ -34,7 +34,7 @@ from geo_p2p.version import versions
 BLOCK = 512
 """Side of the blocks that mosaics are made of, px: small, so that there are seams to look for."""
 
-RECIPES: Mapping[str, Mapping[str, Any]] = {
+RECIPES: dict[str, Mapping[str, Any]] = {
     "paper": {"recipe": "paper"},
     "seamless": {"recipe": "seamless"},
     "plain": {"recipe": "seamless", "gan_weight": 0.0},
@@ -62,10 +62,10 @@ def pairs(data: Path | None, out: Path) -> dict[str, Callable[[], Pair]]:
         return found
     banepa, zion = data / "banepa", data / "zion"
     photo, landsat = banepa / "ortho.tif", zion / "zion_landsat8_rgbn.tif"
-    small = {"tile_size": 256, "stride": 64}
+    small, large = {"tile_size": 256, "stride": 64}, {"tile_size": 256, "stride": 128}
     real = {
-        "banepa map": Pair(photo, banepa / "osm_map_rgba.tif", small),
-        "banepa classes": Pair(photo, banepa / "osm_classes.tif", small),
+        "banepa map": Pair(photo, banepa / "osm_map_rgba.tif", large),
+        "banepa classes": Pair(photo, banepa / "osm_classes.tif", large),
         "zion nir": Pair(landsat, landsat, {**small, "bidx": (1, 2, 3), "additional_bidx": (4,)}),
         "zion land cover": Pair(landsat, zion / "nlcd.tif", small),
     }
@@ -101,10 +101,11 @@ def models(
             yield "regression", PixelRegression(data.chips[0], scalings, seed), {}
         if not scalings[1].classes and "copied input" not in known:
             yield "copied input", CopiedInput(scalings), {}
-    for name in args.recipes:
+    recipes = {**RECIPES, **args.variants}
+    for name in args.recipes or recipes:
         if name in known:
             continue
-        own = {**RECIPES[name], **args.settings, "seed": seed, "device": args.device}
+        own = {**args.settings, **recipes[name], "seed": seed, "device": args.device}
         epochs = epochs_for(data, own, 60 * args.minutes)
         model = Pix2Pix(data, **own)
         model.fit(epochs, checkpoint=False, progress=False)
@@ -157,7 +158,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of real rasters")
     parser.add_argument("--pairs", nargs="*", help="names; all that can be had if left out")
-    parser.add_argument("--recipes", nargs="*", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--recipes", nargs="*", help="names; all of them if left out")
+    parser.add_argument(
+        "--variants", type=json.loads, default={}, help="JSON: more recipes, settings by name"
+    )
     parser.add_argument("--minutes", type=float, default=4, help="of each training")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=42)

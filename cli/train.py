@@ -85,6 +85,7 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
 @setting("--lr", "Step size.")
 @setting("--lr-d", "Step size of the discriminator, if not the same.", float)
 @setting("--generator", "Kind of network.")
+@setting("--detail", "Channels at full size beside the U-Net; the paper has none.")
 @setting("--halvings", "Times the U-Net halves its image; chips are multiples of 2 to that power.")
 @setting("--blocks", "Residual blocks of the resnet; 6 or 9, as published.")
 @setting("--backbone", "The encoder's network, of torchvision; without --generator means encoder.")

@@ -144,6 +144,23 @@ def test_the_unet_computes_the_published_function() -> None:
     torch.testing.assert_close(net(x), expected)
 
 
+def test_detail_puts_features_of_each_pixel_beside_those_of_the_last_doubling() -> None:
+    net = initialise(UNet(3, 2, halvings=2, ngf=4, detail=5), seeded()).eval()
+    image = torch.randn(1, 3, 12, 8, generator=seeded(1))
+    published = UNet(3, 5, halvings=2, ngf=4).eval()
+    inner = net.state_dict().items()
+    encoder_and_decoder = {n: value for n, value in inner if n.startswith(("encoder", "decoder"))}
+    rise = {f"last.layer.{name}": value for name, value in net.rise.state_dict().items()}
+    published.load_state_dict({**published.state_dict(), **encoder_and_decoder, **rise})
+    below: list[Tensor] = []
+    published.last.layer.register_forward_hook(lambda *seen: below.append(seen[2]))
+    with torch.inference_mode():
+        published(image)
+        beside = torch.cat((below[0], net.stem(image)), 1)
+        expected = torch.tanh(net.last.layer(F.relu(beside)))
+        assert torch.equal(net(image), expected)
+
+
 @pytest.mark.parametrize("halvings", [1, 3])
 def test_a_chip_of_one_stride_can_be_trained_on_one_at_a_time(halvings: int) -> None:
     side = 2**halvings

@@ -30,6 +30,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("unet", {"halvings": 5, "ngf": 4}),
     ("unet", {"halvings": 3, "ngf": 8, "norm": "layer", "head": "logits"}),
     ("unet", {"halvings": 3, "ngf": 8, "norm": "none"}),
+    ("unet", {"halvings": 3, "ngf": 4, "norm": "batch", "detail": 4}),
+    ("unet", {"halvings": 1, "ngf": 4, "norm": "none", "detail": 2}),
     ("unet", {"halvings": 3, "ngf": 8, "norm": "tracked-instance"}),
     ("resnet", {"blocks": 6, "ngf": 4}),
     ("resnet", {"blocks": 2, "ngf": 4, "norm": "layer", "head": "logits"}),

@@ -27,6 +27,7 @@ class TrainConfig:
     flat : share of the epochs at full step size; it falls linearly to zero over the rest.
     decay : whether it falls with every "step", or with every "epoch", as published.
     generator, halvings, ngf, norm, dropout : generator's name in the registry and its arguments.
+    detail : channels at full size of the generator "unet"; the paper has none.
     blocks : of the generator "resnet".
     backbone : of the generator "encoder": a network of torchvision, under arcgis.learn's name.
     backbone_weights : file of its weights; None for random ones.
@@ -69,6 +70,7 @@ class TrainConfig:
     decay: str = "step"
     generator: str = "unet"
     halvings: int = 5
+    detail: int = 0
     blocks: int = 6
     backbone: str = "resnet34"
     backbone_weights: str | None = None
@@ -211,7 +213,7 @@ WEIGHTS = (
 
 LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {name: (1, math.inf) for name in ("epochs", "batch_size", "halvings", "ngf", "ndf", "scales")}
-    | {name: (0, math.inf) for name in ("blocks", "layers", "jitter", "seed", *WEIGHTS)}
+    | {name: (0, math.inf) for name in ("blocks", "detail", "layers", "jitter", "seed", *WEIGHTS)}
     | {name: (0, 1) for name in ("beta1", "beta2", "flat", "dropout")}
     | {"ema": (0, 0.999999)}
 )

@@ -24,6 +24,11 @@ class UNet(Generator):
     is ``norm="instance"``. Its stride is its chip, and a tile needs 512 px around it; 5 halvings
     need 64.
 
+    With ``detail`` channels, what the published network lacks stands beside it: features at full
+    size. The last doubling gives that many channels instead of the bands, a 3x3 convolution makes
+    as many of the image itself, and the bands are made of both, pixel by pixel. So what a pixel
+    holds reaches its translation without having been halved. Neither stride nor halo grows.
+
     Parameters
     ----------
     in_channels
@@ -40,13 +45,15 @@ class UNet(Generator):
         "none".
     dropout
         Probability in the three innermost doublings, 0 to 1; the paper has 0.5.
+    detail
+        Channels at full size, 0 or more; the paper has none.
     head
         "tanh" for values in [-1, 1], "logits" for classes.
 
     Raises
     ------
     ModelError
-        An unknown norm or head; halvings or ngf below 1.
+        An unknown norm or head; halvings or ngf below 1, detail below 0.
 
     References
     ----------
@@ -64,9 +71,11 @@ class UNet(Generator):
         ngf: int = 64,
         norm: str = "batch",
         dropout: float = 0.0,
+        detail: int = 0,
         head: str = "tanh",
     ) -> None:
         at_least(1, halvings=halvings, ngf=ngf)
+        at_least(0, detail=detail)
         choose("norm", norm, NORMS)
         super().__init__(
             stride=2**halvings,
@@ -80,6 +89,7 @@ class UNet(Generator):
                 "ngf": ngf,
                 "norm": norm,
                 "dropout": dropout,
+                "detail": detail,
                 "head": head,
             },
         )
@@ -112,7 +122,14 @@ class UNet(Generator):
             )
 
         self.rectify = nn.ReLU(inplace=True)
-        last = nn.ConvTranspose2d(widths[0] * (2 if halvings > 1 else 1), out_channels, 4, 2, 1)
+        outermost = widths[0] * (2 if halvings > 1 else 1)
+        if detail:
+            self.stem = nn.Conv2d(in_channels, detail, 3, padding=1)
+            self.rise = nn.ConvTranspose2d(outermost, detail, 4, 2, 1)
+            last: nn.Conv2d | nn.ConvTranspose2d = nn.Conv2d(2 * detail, out_channels, 1)
+        else:
+            last = nn.ConvTranspose2d(outermost, out_channels, 4, 2, 1)
+        self.detail = detail
         self.last = LastLayer(last, head)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -142,5 +159,9 @@ class UNet(Generator):
         x = skips.pop()  # (B, 8 ngf, H / 2**n, W / 2**n) for 4 halvings and more
         for up in self.decoder:
             x = torch.cat((up(x), skips.pop()), dim=1)  # (B, 2 ngf min(2**i, 8), H / 2**(i+1), ...)
-        out: Tensor = self.last(self.rectify(x))  # (B, 2 ngf, H/2, W/2) -> (B, out, H, W)
+        x = self.rectify(x)  # (B, 2 ngf, H/2, W/2)
+        if self.detail:
+            beside = torch.cat((self.rise(x), self.stem(image)), dim=1)
+            x = self.rectify(beside)  # (B, 2 detail, H, W)
+        out: Tensor = self.last(x)  # (B, out, H, W)
         return out

@@ -44,7 +44,7 @@ __all__ = [
 PIXEL_LOSSES = {"l1": l1_loss, "l2": l2_loss}
 
 GENERATOR_SETTINGS = {
-    "unet": ("halvings", "ngf", "norm", "dropout"),
+    "unet": ("halvings", "ngf", "norm", "dropout", "detail"),
     "resnet": ("blocks", "ngf", "norm", "dropout"),
     "encoder": ("backbone", "ngf", "norm", "dropout"),
 }
