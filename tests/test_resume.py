@@ -17,6 +17,7 @@ from conftest import write_raster
 from rasterio.crs import CRS
 from rasters import opened, seen_from
 
+from geo_p2p import scatter
 from geo_p2p.chips import ChipFolder, cut, export, export_chips, plan, workers
 from geo_p2p.errors import ChipError, RasterError
 from geo_p2p.raster import Frame
@@ -169,7 +170,7 @@ def test_without_a_scheduler_there_it_says_how_to_start_one(
     pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr(workers, "PATIENCE", "1s")
+    monkeypatch.setattr(scatter, "PATIENCE", "1s")
     with pytest.raises(ChipError, match="no Dask scheduler answers"):
         export_chips(*pair, tmp_path / "chips", **SETTINGS, scheduler="tcp://127.0.0.1:9")
     assert not list(tmp_path.iterdir())

@@ -14,14 +14,12 @@ from queue import Empty, SimpleQueue
 from geo_p2p.chips.cut import cut_group
 from geo_p2p.chips.plan import Group, Job
 from geo_p2p.errors import ChipError
+from geo_p2p.scatter import on_cluster
 
 __all__ = ["Crew", "crew_of"]
 
 Crew = Callable[[Sequence[Group]], Generator[int, None, None]]
 """Cuts groups, and yields the tiles of each that is done."""
-
-PATIENCE = "10s"
-"""How long a scheduler has to answer."""
 
 
 @contextmanager
@@ -143,19 +141,4 @@ def _gathered(done: "SimpleQueue[int]") -> Iterator[int]:
 
 def _on_cluster(job: Job, scheduler: str, groups: Sequence[Group]) -> Generator[int, None, None]:
     """Cut groups on a Dask cluster."""
-    try:
-        import distributed
-    except ImportError as error:
-        raise ChipError('a scheduler needs Dask: pip install "geo_p2p[dask]"') from error
-    try:
-        client = distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise ChipError(
-            f"{scheduler}: no Dask scheduler answers there ({error}); start one with "
-            "'dask scheduler', and workers with 'dask worker'"
-        ) from error
-    with client:
-        shared = client.scatter(replace(job), broadcast=True)
-        futures = client.map(cut_group, [shared] * len(groups), list(groups), pure=False)
-        for _, done in distributed.as_completed(futures, loop=client.loop, with_results=True):
-            yield int(done)
+    yield from on_cluster(scheduler, cut_group, replace(job), groups, ChipError)
