@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "Train a model on a folder of chips.",
     "evaluate": "Score a model on chips, or a raster against the truth.",
     "predict-raster": "Translate a raster of any size into a GeoTIFF.",
+    "mosaic": "Finish a run of predict-raster in shards.",
     "seams": "Measure the seams of a translated raster.",
     "info": "Tell what a raster, a chip folder or a model is.",
     "demo": "Do all of it on a made-up town, in minutes.",

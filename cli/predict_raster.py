@@ -9,6 +9,7 @@ import click
 from geo_p2p.card import TrainConfig
 from geo_p2p.card.config import CHOICES
 from geo_p2p.predict import PredictConfig
+from geo_p2p.predict.config import ON_ERROR
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
 from . import options, output
@@ -54,6 +55,27 @@ log = logging.getLogger(__name__)
     show_default=True,
     help="bf16 is faster where the device has it; auto decides.",
 )
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Make only every N-th block, from the I-th, and no mosaic; auto asks torchrun, Slurm, AWS.",
+)
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Run the blocks on the Dask cluster of this scheduler."
+)
+@click.option(
+    "--resume/--no-resume",
+    default=PredictConfig.resume,
+    show_default="go on if the plan is the same",
+    help="Go on with an interrupted run or fail; or begin anew.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(ON_ERROR),
+    default=PredictConfig.on_error,
+    show_default=True,
+    help="Where INPUT cannot be read: stop, or give up those pixels.",
+)
 @click.option("--keep-parts", is_flag=True, help="Leave the block files beside the output.")
 @options.overwrite
 @options.json
@@ -72,7 +94,8 @@ def predict_raster(
     """Translate INPUT, of any size, into the Cloud Optimized GeoTIFF OUTPUT.
 
     OUTPUT lies on the pixels of INPUT; without a name it is <INPUT>_translated.tif in the working
-    directory. An interrupted run, started again, goes on where it was.
+    directory. An interrupted run, started again, goes on where it was. Of a run in shards, each
+    makes its own blocks in <OUTPUT>.parts, and `mosaic` finishes it.
     """
     from geo_p2p.model_file import find_model, load_model
     from geo_p2p.translate import translate

@@ -86,7 +86,15 @@ def translate(
             "blended; train with recipe 'seamless' for exact tiles"
         )
     _compare_pixels(translator, source)
-    return predict(translator, source, dst, config, overwrite=overwrite, progress=progress)
+    return predict(
+        translator,
+        source,
+        dst,
+        config,
+        overwrite=overwrite,
+        progress=progress,
+        loader=translator.reload,
+    )
 
 
 def _told(model: str | Path | None) -> Path:

@@ -1,6 +1,7 @@
 """Read a model from disk."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -53,7 +54,10 @@ def load_model(path: str | Path, device: str = "auto", precision: str = "auto") 
     """
     with opened(path) as place:
         card = load_card(place)
-        return Translator(load_generator(place, card), card, device, precision)
+        translator = Translator(load_generator(place, card), card, device, precision)
+    # The precision that "auto" has come to: it is part of what the model makes.
+    translator.reload = partial(load_model, Path(path).absolute(), device, translator.precision)
+    return translator
 
 
 def load_generator(path: str | Path, card: ModelCard) -> Generator:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,10 @@ class Translator:
     card : its card.
     device : name of a device, or "auto".
     precision : "fp32", "bf16" or "auto".
+
+    Attributes
+    ----------
+    reload : loads it again, in another process too; None if it does not lie on disk.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class Translator:
         precision: str = "auto",
     ) -> None:
         self.card = card
+        self.reload: Callable[[], Translator] | None = None
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device, card.target.dtype)
         self.generator = generator.to(self.device).eval()

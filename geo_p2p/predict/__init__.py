@@ -3,41 +3,32 @@
 A model that is tile-safe is run on blocks read with its halo: side by side they equal the
 translation of the whole raster. A model that is not is run on overlapping tiles, blended under
 weights that are the same whichever block asks. Either way a block depends on nothing but the
-raster and its place, and is written atomically: what an interrupted run has finished stays good.
+raster and its place, and is written atomically: what an interrupted run has finished stays good,
+and who makes which block does not matter.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from geo_p2p.errors import RasterError
+from geo_p2p.grid import Block
 from geo_p2p.predict.config import PredictConfig
+from geo_p2p.predict.layout import Layout
+from geo_p2p.predict.mosaicking import Prediction, mosaic, publish
 from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job, Model
-from geo_p2p.predict.run import Runner
-from geo_p2p.raster import RasterSource, check_options, refuse_to_clobber, write_mosaic
+from geo_p2p.predict.resume import Resumption, as_begun
+from geo_p2p.predict.scattered import Crew, Loader, crew_of
+from geo_p2p.predict.shards import Shard
+from geo_p2p.raster import RasterSource, check_options, refuse_to_clobber
 
-__all__ = ["Model", "PredictConfig", "Prediction", "predict"]
+__all__ = ["Loader", "Model", "PredictConfig", "Prediction", "mosaic", "predict"]
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a prediction did.
-
-    ``output`` is the mosaic, ``width`` and ``height`` its px, ``blocks`` how many the plan has,
-    ``mpx_per_s`` output pixels over the wall time of the blocks run now (0 if none was left).
-    """
-
-    output: Path
-    width: int
-    height: int
-    blocks: int
-    mpx_per_s: float
-    tile_safe: bool
 
 
 def predict(
@@ -48,10 +39,12 @@ def predict(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
+    loader: Loader | None = None,
 ) -> Prediction:
     """Translate a raster into a Cloud Optimized GeoTIFF.
 
-    Blocks that an interrupted run of the same plan left in ``dst.parts/`` are not run again.
+    Blocks that an interrupted run of the same plan left in ``dst.parts/`` are not run again. One
+    of several shards (``config.shard``) makes only its own blocks there; `mosaic` does the rest.
 
     Parameters
     ----------
@@ -59,40 +52,40 @@ def predict(
     source : the raster; its bands in the order the model was trained on.
     dst : where the mosaic shall appear.
     config : settings; the defaults if None.
-    overwrite : whether to replace a file of that name.
+    overwrite : whether to replace a file of that name, and the unfinished work of another plan.
     progress : called with (blocks done, blocks in all).
+    loader : loads the model on the workers of a cluster (``config.scheduler``).
 
     Raises
     ------
     ModelError
         If the raster's bands are not what the model takes, or what it gives is not finite.
     RasterError
-        If the raster cannot be read or the output not written.
+        If the raster cannot be read or the output not written, or if another run is at work on it
+        or has left there what is of another plan.
     GridError
-        If the block size is no multiple of the model's stride.
+        If the block size is no multiple of the model's stride, or there is no such shard.
     """
-    config = config or PredictConfig()
-    dst = Path(dst)
-    job = Job.of(model, source, config)
+    config, dst = config or PredictConfig(), Path(dst)
+    shard = None if config.shard is None else Shard.parse(config.shard)
+    parts, tell = Parts.of(dst), progress or (lambda done, total: None)
     _require_room(dst, source, overwrite)
+    planned = partial(as_begun, model, source, config, parts)
+    job = planned()
     check_options(job.bands, config.options)
-    parts = Parts.of(dst)
-    parts.open(job.recipe)
-    speed = _run(job, parts, progress or (lambda done, total: None))
-    frame = source.frame.crop(job.window)
-    write_mosaic(
-        [(parts.file(block), job.place(block)) for block in job.blocks],
-        dst,
-        frame,
-        job.bands,
-        overwrite=overwrite,
-        options=config.options,
-        tags=job.tags(),
-    )
-    if not config.keep_parts:
-        parts.remove()
-    safe = model.card.tile_safe
-    return Prediction(dst, frame.width, frame.height, len(job.blocks), speed, safe)
+    with parts.held(shard):
+        job = Resumption(parts, config.resume, overwrite, shard).settle(job, planned)
+        mine = job.blocks if shard is None else shard.share(job.blocks)
+        speed = _run(job, mine, parts, crew_of(job, parts, loader), tell)
+        if shard is not None:
+            width, height = job.window.width, job.window.height
+            return Prediction(parts.folder, width, height, len(mine), speed, model.card.tile_safe)
+        parts.sweep(dst)
+        done = publish([parts], Layout.of(job), dst, overwrite=overwrite)
+        # What could not be read may be read another day: then only those blocks are to be run.
+        if not (config.keep_parts or done.lost):
+            parts.remove()
+    return replace(done, mpx_per_s=speed)
 
 
 def _require_room(dst: Path, source: RasterSource, overwrite: bool) -> None:
@@ -102,15 +95,21 @@ def _require_room(dst: Path, source: RasterSource, overwrite: bool) -> None:
     refuse_to_clobber(dst, overwrite)
 
 
-def _run(job: Job, parts: Parts, tell: Progress) -> float:
+def _run(job: Job, blocks: Sequence[Block], parts: Parts, crew: Crew, tell: Progress) -> float:
     """Run the blocks that are not there yet; output megapixels a second."""
     started, pixels = time.perf_counter(), 0
-    todo = [block for block in job.blocks if not parts.has(block)]
-    done = len(job.blocks) - len(todo)
-    tell(done, len(job.blocks))
-    with closing(Runner(job, parts).run(todo)) as blocks:
-        for block in blocks:
-            core = job.core(block)
-            pixels, done = pixels + core.width * core.height, done + 1
-            tell(done, len(job.blocks))
+    finished = parts.finished()
+    todo = [block for block in blocks if parts.file(block).name not in finished]
+    done = len(blocks) - len(todo)
+    tell(done, len(blocks))
+    try:
+        with closing(crew(todo)) as made:
+            for block in made:
+                core = job.core(block)
+                pixels, done = pixels + core.width * core.height, done + 1
+                tell(done, len(blocks))
+    except RasterError as error:
+        kept = len(parts.finished())
+        again = f"; {kept} blocks are done and lie in {parts.folder}: say the same again to go on"
+        raise type(error)(f"{error}{again if kept else ''}") from error
     return pixels / 1e6 / (time.perf_counter() - started) if pixels else 0.0

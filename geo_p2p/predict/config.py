@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 from geo_p2p.errors import ModelError
 
-__all__ = ["PredictConfig"]
+__all__ = ["ON_ERROR", "PredictConfig"]
+
+ON_ERROR = ("stop", "nodata")
+"""What to do where the raster cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,13 @@ class PredictConfig:
     dtype : type of the output; None for the target's own.
     options : creation options of the Cloud Optimized GeoTIFF.
     keep_parts : whether to leave the block files beside the mosaic.
+    resume : True to go on with what an earlier run has left or fail, False to begin anew; None to
+        go on if its plan is the same, and to fail if it is another.
+    shard : make only every n-th block, and no mosaic: "i/n", "auto/n" or "auto", which asks the
+        launcher (see `geo_p2p.predict.shards.Shard`); None for all of them.
+    scheduler : address of a Dask scheduler to run the blocks on; its workers must see the same
+        files and folders.
+    on_error : "stop" where the raster cannot be read, or "nodata" to give up those pixels.
     """
 
     block_size: int | None = None
@@ -28,8 +38,14 @@ class PredictConfig:
     dtype: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     keep_parts: bool = False
+    resume: bool | None = None
+    shard: str | None = None
+    scheduler: str | None = None
+    on_error: str = "stop"
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be."""
         if self.batch_size < 1:
             raise ModelError(f"a batch of {self.batch_size} blocks: give at least 1")
+        if self.on_error not in ON_ERROR:
+            raise ModelError(f"on_error {self.on_error!r}: choose one of {', '.join(ON_ERROR)}")

@@ -2,28 +2,39 @@
 
 import json
 import logging
+import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geo_p2p.errors import RasterError
 from geo_p2p.grid import Block
+from geo_p2p.predict.locks import Lock, locked
+from geo_p2p.predict.shards import Shard
+from geo_p2p.raster import partial_path
 from geo_p2p.raster.files import translated
 
-__all__ = ["Parts"]
+__all__ = ["Parts", "differences"]
 
 log = logging.getLogger(__name__)
 
-PLAN = "plan.json"
-OURS = (PLAN, "block_", ".block_")
+PLAN, LOCK = "plan.json", "run.lock"
+OURS = (PLAN, LOCK, "block_", ".block_", ".plan.json.", "shard_", "lost_")
 """Beginnings of the names in a folder of parts."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Blocks of one plan, a file each; a file that is there is whole, for it is moved there."""
+    """Blocks of one plan, a file each; a file that is there is whole, for it is moved there.
+
+    ``plan.json`` holds the recipe, which decides the bytes of a block, and the layout, which is
+    all that the mosaic needs besides. Beside a block of which pixels were given up because the
+    raster could not be read there lies a note that says how many: it is run again next time.
+    """
 
     folder: Path
 
@@ -32,55 +43,219 @@ class Parts:
         """Name the folder of an output."""
         return cls(output.with_name(f"{output.name}.parts"))
 
-    def open(self, recipe: Mapping[str, Any]) -> None:
-        """Make the folder, or go on with one of the same plan.
+    # ------------------------------------------------------------------ who is at work
+
+    @contextmanager
+    def held(self, shard: Shard | None = None) -> Iterator[None]:
+        """Hold the folder, which is made if need be: nobody else makes these blocks meanwhile.
 
         Parameters
         ----------
-        recipe : what decides the bytes of a block, as JSON gives it back.
+        shard : hold only its share, beside other shards; None for all of it.
 
         Raises
         ------
         RasterError
-            If the place is taken by something else, or nothing can be written there.
+            If somebody else holds it, or nothing can be written there.
         """
-        folder = self.folder
-        with translated(folder):
-            if folder.exists():
-                if _read(folder / PLAN) == recipe:
-                    log.info("%s: going on with what an earlier run has finished", folder)
-                    return
-                _require_ours(folder)
-                shutil.rmtree(folder)  # parts of another plan do not fit this one
-            folder.mkdir()
-            (folder / PLAN).write_text(json.dumps(recipe), encoding="utf-8")
+        with ExitStack() as stack:
+            with translated(self.folder):
+                self._require_ours()
+                made = not self.folder.exists()
+                self.folder.mkdir(exist_ok=True)
+                if made:
+                    stack.callback(self._remove_if_empty)
+                self._hold(stack, self.folder / LOCK, shard is not None)
+                if shard is not None:
+                    name = f"shard_{shard.number}_of_{shard.count}.lock"
+                    self._hold(stack, self.folder / name, shared=False)
+            yield
 
-    def file(self, block: Block) -> Path:
-        """Where a block is written."""
-        return self.folder / f"block_{block.row:05d}_{block.col:05d}.tif"
+    def _hold(self, stack: ExitStack, path: Path, shared: bool) -> None:
+        """Take a lock until the stack unwinds, and sign it where it is for one alone."""
+        if not stack.enter_context(locked(path, shared)):
+            holder = Lock(path).holder
+            of = f" ({holder})" if holder else ""
+            raise RasterError(
+                f"{self.folder}: another run is at work on it{of}; wait for it, or name another "
+                "output"
+            )
 
-    def has(self, block: Block) -> bool:
-        """Whether a block is finished."""
-        return self.file(block).exists()
+    def _remove_if_empty(self) -> None:
+        """Leave no empty folder after a refusal."""
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def _require_ours(self) -> None:
+        """Refuse a folder with anything in it that is not of a prediction."""
+        names = sorted(p.name for p in self.folder.iterdir()) if self.folder.exists() else []
+        foreign = [name for name in names if not name.startswith(OURS)]
+        if foreign:
+            raise RasterError(
+                f"{self.folder}: holds {foreign[0]}, which is not of a prediction; move it "
+                "elsewhere, or choose another output"
+            )
+
+    # ------------------------------------------------------------------ which plan
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The plan that is kept here, {"recipe": ..., "layout": ...}; empty if there is none."""
+        with suppress(OSError, ValueError):
+            kept = json.loads((self.folder / PLAN).read_text(encoding="utf-8"))
+            if isinstance(kept, dict) and kept.keys() >= {"recipe", "layout"}:
+                return kept
+        return {}
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What decides the bytes of the blocks that lie here; empty if there is no plan."""
+        recipe: dict[str, Any] = self.document.get("recipe", {})
+        return recipe
+
+    def begin(self, recipe: Mapping[str, Any], layout: Mapping[str, Any]) -> bool:
+        """Lay down a plan, or go on with the same one; the folder is held.
+
+        Parameters
+        ----------
+        recipe : what decides the bytes of a block, as JSON gives it back.
+        layout : what the mosaic needs besides.
+
+        Returns
+        -------
+        False if another shard has laid down another plan in this very moment.
+
+        Raises
+        ------
+        RasterError
+            If nothing can be written there.
+        """
+        document = {"recipe": dict(recipe), "layout": dict(layout)}
+        earlier, file = self.document, self.folder / PLAN
+        with translated(self.folder):
+            partial = partial_path(file)
+            partial.write_text(json.dumps(document), encoding="utf-8")
+            try:
+                if earlier:
+                    partial.replace(file)
+                else:
+                    _place(partial, file)
+            finally:
+                partial.unlink(missing_ok=True)
+        return self.recipe == recipe
+
+    def clear(self) -> None:
+        """Remove the plan and all blocks; the folder is held by this process alone."""
+        with translated(self.folder):
+            for path in self.folder.iterdir():
+                if path.name != LOCK:
+                    path.unlink()
+
+    def sweep(self, output: Path) -> None:
+        """Remove what killed runs have left half-written; the folder is held by this one alone."""
+        halves = list(self.folder.glob(".*.part*"))
+        name = re.compile(rf"\.{re.escape(output.name)}\.\d+\.part.*")
+        halves += [path for path in output.parent.iterdir() if name.fullmatch(path.name)]
+        for path in halves:
+            path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the folder, once the mosaic is made."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    # ------------------------------------------------------------------ which blocks
 
-def _read(file: Path) -> Any:
-    """The plan of a folder of parts; None if there is none, or none that was written whole."""
+    def file(self, block: Block) -> Path:
+        """Where a block is written."""
+        return self.folder / self.name(block.row, block.col)
+
+    @staticmethod
+    def name(row: int, col: int) -> str:
+        """Name of the file of the block in a row and column of the plan."""
+        return f"block_{row:05d}_{col:05d}.tif"
+
+    def written(self) -> set[str]:
+        """Names of the files of the blocks that are there."""
+        return {path.name for path in self.folder.glob("block_*.tif")}
+
+    def finished(self) -> set[str]:
+        """Names of the files of the blocks that need not be run again."""
+        return self.written() - self.lost().keys()
+
+    @property
+    def used(self) -> bool:
+        """Whether anything of a run lies here."""
+        return (self.folder / PLAN).exists() or any(self.folder.glob("block_*.tif"))
+
+    def forget(self, blocks: list[Block]) -> None:
+        """Remove blocks, so that they are run again."""
+        for block in blocks:
+            self.file(block).unlink(missing_ok=True)
+
+    def note(self, block: Block, lost: int) -> None:
+        """Keep in mind, before a block is written, how many of its pixels could not be read."""
+        if lost:
+            note = self.folder / _note(self.file(block).name)
+            partial = partial_path(note)
+            partial.write_text(json.dumps(lost), encoding="utf-8")
+            partial.replace(note)
+
+    def settle(self, block: Block) -> None:
+        """Drop the note of a block that is written whole."""
+        (self.folder / _note(self.file(block).name)).unlink(missing_ok=True)
+
+    def lost(self) -> dict[str, int]:
+        """Pixels that could not be read, by name of the block's file."""
+        notes = self.folder.glob("lost_*.json")
+        return {_block(note.name): json.loads(note.read_text(encoding="utf-8")) for note in notes}
+
+
+def _note(block: str) -> str:
+    """Name of the note beside a block."""
+    return f"lost_{block.removeprefix('block_').removesuffix('.tif')}.json"
+
+
+def _block(note: str) -> str:
+    """Name of the block that a note is beside."""
+    return f"block_{note.removeprefix('lost_').removesuffix('.json')}.tif"
+
+
+def _place(partial: Path, file: Path) -> None:
+    """Move a file to its place, unless another process has put one there before."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        os.link(partial, file)
+    except FileExistsError:
+        return
+    except OSError:  # of a file system without links
+        partial.replace(file)
 
 
-def _require_ours(folder: Path) -> None:
-    """Refuse to replace a folder with anything in it that is not of a prediction."""
-    foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith(OURS))
-    if foreign:
-        raise RasterError(
-            f"{folder}: holds {foreign[0]}, which is not of a prediction; move it elsewhere, or "
-            "choose another output"
-        )
+WORDS = {
+    "source": "the raster",
+    "bands": "its bands",
+    "lattice": "where its pixels lie",
+    "window": "the bounds",
+    "model": "the model",
+    "output": "the type or scale of the output",
+}
+"""What the parts of a recipe are called."""
+
+
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say what two recipes differ in, for people."""
+    if not earlier:
+        return "its plan cannot be read"
+    said = []
+    for key in sorted(earlier.keys() | now.keys(), key=[*WORDS, "plan"].__contains__, reverse=True):
+        before, after = earlier.get(key), now.get(key)
+        if before == after:
+            continue
+        if key == "plan" and isinstance(before, dict) and isinstance(after, dict):
+            said += [
+                f"{name} {before.get(name)} px, now {after.get(name)} px"
+                for name in ("size", "halo", "stride")
+                if before.get(name) != after.get(name)
+            ]
+        else:
+            said.append(WORDS.get(key, key.replace("_", " ")))
+    return "it differs in " + ", ".join(said)

@@ -16,6 +16,7 @@ from geo_p2p.predict.blended import Blended
 from geo_p2p.predict.exact import Exact
 from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job
+from geo_p2p.predict.reading import Reader
 from geo_p2p.raster import RasterSink
 
 __all__ = ["Runner"]
@@ -51,6 +52,11 @@ class Runner:
         """How the model's blocks are made."""
         return Exact(self.job) if self.job.model.card.tile_safe else Blended(self.job)
 
+    @cached_property
+    def reader(self) -> Reader:
+        """Who reads the raster."""
+        return Reader(self.job.source, self.job.config.on_error == "nodata")
+
     def run(self, blocks: list[Block]) -> Generator[Block, None, None]:
         """Read, translate and write blocks; reading and writing run beside the model."""
         with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as writers:
@@ -73,12 +79,16 @@ class Runner:
 
     def _read(self, batch: list[Block]) -> list[tuple[Values, Mask]]:
         """Read what the blocks need."""
-        return [self.job.source.read(self.way.needs(block)) for block in batch]
+        return [self.reader.read(self.way.needs(block)) for block in batch]
 
     def _write(self, block: Block, values: Values, valid: Mask) -> Block:
-        frame = self.job.source.frame.crop(self.job.core(block))
+        core = self.job.core(block)
+        frame, lost = self.job.source.frame.crop(core), self.reader.lost(core)
+        self.parts.note(block, lost)
         with RasterSink(self.parts.file(block), frame, self.job.bands, overwrite=True) as sink:
             sink.write(values, valid=valid)
+        if not lost:
+            self.parts.settle(block)
         return block
 
 
