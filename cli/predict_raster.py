@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 @click.option(
     "--shard",
     metavar="I/N",
-    help="Make only every N-th block, from the I-th, and no mosaic; auto asks torchrun, Slurm, AWS.",
+    help="Make only every N-th block, from the I-th, and no mosaic; auto asks the launcher.",
 )
 @click.option(
     "--scheduler", metavar="ADDRESS", help="Run the blocks on the Dask cluster of this scheduler."

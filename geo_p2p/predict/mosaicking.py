@@ -99,13 +99,14 @@ def publish(
     RasterError
         If blocks are missing, or the mosaic cannot be written.
     """
-    files, lost = _files(folders, layout)
+    files, notes = _files(folders, layout)
+    lost = sum(notes.values())
     if lost:
         log.warning(
             "%s: %d px in %d of %d blocks are nodata, because the raster could not be read there",
             dst,
-            sum(lost.values()),
-            len(lost),
+            lost,
+            sum(px > 0 for px in notes.values()),
             len(files),
         )
     write_mosaic(
@@ -115,11 +116,10 @@ def publish(
         layout.bands,
         overwrite=overwrite,
         options={**layout.options, **(options or {})},
-        tags={**layout.tags, **({"GEO_P2P_LOST": str(sum(lost.values()))} if lost else {})},
+        tags={**layout.tags, **({"GEO_P2P_LOST": str(lost)} if lost else {})},
     )
     height, width = layout.frame.shape
-    px = sum(lost.values())
-    return Prediction(dst, width, height, len(files), 0.0, layout.tile_safe, px)
+    return Prediction(dst, width, height, len(files), 0.0, layout.tile_safe, lost)
 
 
 def _common(folders: Sequence[Parts]) -> Layout:
@@ -145,24 +145,23 @@ def _common(folders: Sequence[Parts]) -> Layout:
 def _files(
     folders: Sequence[Parts], layout: Layout
 ) -> tuple[list[tuple[Path, Window]], dict[Path, int]]:
-    """Where each block lies and goes, and px that were given up in it; whole ones come first."""
+    """Where each block lies and goes, and the notes beside those of which there is no whole one."""
     there: dict[str, Path] = {}
-    lost: dict[Path, int] = {}
-    for whole in (True, False):
-        for parts in folders:
-            notes = parts.lost()
-            for name in sorted(parts.written()):
-                if (name not in notes) is whole and name not in there:
-                    there[name] = parts.folder / name
-                    if not whole:
-                        lost[there[name]] = notes[name]
+    notes: dict[Path, int] = {}
+    for parts in folders:
+        lost = parts.lost()
+        for name in parts.written():
+            path = parts.folder / name
+            if name not in there or (there[name] in notes and name not in lost):
+                notes.pop(there.get(name, path), None)
+                there[name] = path
+                if name in lost:
+                    notes[path] = lost[name]
     names = {place: Parts.name(*place) for place in layout.blocks}
     missing = [place for place, name in names.items() if name not in there]
     if missing:
         raise RasterError(_missing(folders, layout, missing))
-    files = [(there[names[place]], window) for place, window in layout.blocks.items()]
-    chosen = {path for path, _ in files}
-    return files, {path: px for path, px in lost.items() if path in chosen}
+    return [(there[names[place]], window) for place, window in layout.blocks.items()], notes
 
 
 def _missing(folders: Sequence[Parts], layout: Layout, missing: Sequence[tuple[int, int]]) -> str:

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ class Parts:
     """Blocks of one plan, a file each; a file that is there is whole, for it is moved there.
 
     ``plan.json`` holds the recipe, which decides the bytes of a block, and the layout, which is
-    all that the mosaic needs besides. Beside a block of which pixels were given up because the
-    raster could not be read there lies a note that says how many: it is run again next time.
+    all that the mosaic needs besides. Beside a block that was made without pixels that could not be
+    read lies a note, which says how many of its own were given up: it is run again next time.
     """
 
     folder: Path
@@ -123,31 +124,33 @@ class Parts:
 
         Returns
         -------
-        False if another shard has laid down another plan in this very moment.
+        False if there is another plan by now: another shard was quicker.
 
         Raises
         ------
         RasterError
             If nothing can be written there.
         """
-        document = {"recipe": dict(recipe), "layout": dict(layout)}
         earlier, file = self.document, self.folder / PLAN
+        if earlier and earlier["recipe"] != recipe:
+            return False
         with translated(self.folder):
-            partial = partial_path(file)
+            # Not by the number of the process: in containers all shards may have the same.
+            partial = self.folder / f".{PLAN}.{uuid.uuid4().hex}.part"
+            document = {"recipe": dict(recipe), "layout": dict(layout)}
             partial.write_text(json.dumps(document), encoding="utf-8")
-            try:
-                if earlier:
-                    partial.replace(file)
-                else:
-                    _place(partial, file)
-            finally:
-                partial.unlink(missing_ok=True)
+            if earlier:
+                partial.replace(file)
+            else:
+                _place(partial, file)
+            partial.unlink(missing_ok=True)
         return self.recipe == recipe
 
     def clear(self) -> None:
         """Remove the plan and all blocks; the folder is held by this process alone."""
         with translated(self.folder):
-            for path in self.folder.iterdir():
+            # The plan last: blocks without one would be of nobody knows what.
+            for path in sorted(self.folder.iterdir(), key=lambda path: path.name == PLAN):
                 if path.name != LOCK:
                     path.unlink()
 
@@ -161,6 +164,8 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the folder, once the mosaic is made."""
+        with suppress(RasterError):
+            self.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # ------------------------------------------------------------------ which blocks
@@ -193,19 +198,24 @@ class Parts:
             self.file(block).unlink(missing_ok=True)
 
     def note(self, block: Block, lost: int) -> None:
-        """Keep in mind, before a block is written, how many of its pixels could not be read."""
-        if lost:
-            note = self.folder / _note(self.file(block).name)
-            partial = partial_path(note)
-            partial.write_text(json.dumps(lost), encoding="utf-8")
-            partial.replace(note)
+        """Keep in mind, before a block is written, that the raster could not be read there.
+
+        Parameters
+        ----------
+        block : one that such pixels have a part in.
+        lost : how many of its own pixels are given up; 0 if they only lie around it.
+        """
+        note = self.folder / _note(self.file(block).name)
+        partial = partial_path(note)
+        partial.write_text(json.dumps(lost), encoding="utf-8")
+        partial.replace(note)
 
     def settle(self, block: Block) -> None:
         """Drop the note of a block that is written whole."""
         (self.folder / _note(self.file(block).name)).unlink(missing_ok=True)
 
     def lost(self) -> dict[str, int]:
-        """Pixels that could not be read, by name of the block's file."""
+        """Pixels that were given up in blocks that pixels are missing for, by name of the file."""
         notes = self.folder.glob("lost_*.json")
         return {_block(note.name): json.loads(note.read_text(encoding="utf-8")) for note in notes}
 

@@ -83,11 +83,13 @@ class Runner:
 
     def _write(self, block: Block, values: Values, valid: Mask) -> Block:
         core = self.job.core(block)
-        frame, lost = self.job.source.frame.crop(core), self.reader.lost(core)
-        self.parts.note(block, lost)
+        frame = self.job.source.frame.crop(core)
+        harmed = self.reader.lost(self.way.needs(block)) > 0
+        if harmed:
+            self.parts.note(block, self.reader.lost(core))
         with RasterSink(self.parts.file(block), frame, self.job.bands, overwrite=True) as sink:
             sink.write(values, valid=valid)
-        if not lost:
+        if not harmed:
             self.parts.settle(block)
         return block
 

@@ -34,8 +34,8 @@ __all__ = [
     "translated",
 ]
 
-GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
-"""What rasterio raises when GDAL or the system fails."""
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
+"""What rasterio raises when GDAL or the system fails; the last where GDAL gives no reason."""
 
 SIDE_CARS = (".aux.xml", ".msk", ".ovr")
 """What GDAL reads beside a raster as if it were part of it."""
