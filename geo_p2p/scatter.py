@@ -113,8 +113,8 @@ def _results(
         failure = future.exception() if future.status == "error" else None
         if isinstance(failure, distributed.KilledWorker):
             raise error(
-                f"{address}: several workers died of one and the same item ({failure.last_worker}"
-                " was the last); give them more memory, or fewer threads each"
+                f"{address}: workers died of one and the same item, the last of them "
+                f"{failure.last_worker.address}; give them more memory, or fewer threads each"
             ) from failure
         if failure is not None:
             raise failure

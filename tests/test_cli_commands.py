@@ -342,6 +342,30 @@ def test_predict_says_what_it_has_made_and_the_mosaic_lies_on_its_input(work) ->
     assert not work.mosaic.with_name("mosaic.tif.parts").exists()
 
 
+def test_shards_and_the_cluster_give_the_bytes_of_one_run(
+    runner, work, tmp_path, monkeypatch
+) -> None:
+    out, again = tmp_path / "o.tif", tmp_path / "p.tif"
+    words = ("predict-raster", work.aerial, out, "--model", work.model, "--block-size", 64)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    said = runner(*words, "--shard", "auto", "--json").json()
+    assert (said["output"], said["blocks"]) == (f"{out}.parts", 4)
+    assert ", of shards 1/2 (" in runner("mosaic", f"{out}.parts", out, code=1).stderr
+    assert runner(*words, "--shard", "1/2", "--resume", "--json").json()["blocks"] == 5
+    runner("mosaic", f"{out}.parts", out)
+    assert out.read_bytes() == work.mosaic.read_bytes()
+
+    distributed = pytest.importorskip("distributed")
+    options = {"processes": False, "dashboard_address": None, "protocol": "tcp"}
+    with distributed.LocalCluster(1, threads_per_worker=2, **options) as cluster:
+        address = ("--scheduler", cluster.scheduler_address)
+        runner("predict-raster", work.aerial, again, "--model", work.model, *address, "--no-resume")
+    assert again.read_bytes() != out.read_bytes()  # of another block size
+    with rasterio.open(out) as first, rasterio.open(again) as second:
+        assert abs(first.read(1).astype(int) - second.read(1)).max() <= 1
+
+
 def test_predict_cuts_to_bounds_and_takes_type_options_and_bands(runner, work, tmp_path) -> None:
     out = tmp_path / "part.tif"
     said = runner(
