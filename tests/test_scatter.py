@@ -165,7 +165,7 @@ def test_what_an_item_raises_comes_through_as_it_is() -> None:
 def test_a_worker_that_sees_something_else_is_told_by_name(
     src: RasterSource, tmp_path: Path
 ) -> None:
-    said = r"does not see what was planned: it differs in the model; workers need the same raster"
+    said = "does not see what was planned: it differs in the model or its precision; workers need"
     with cluster() as address:
         with pytest.raises(RasterError, match=said) as told:
             other = partial(load, "", "another")

@@ -260,7 +260,7 @@ def test_parts_of_different_plans_make_no_mosaic(src: RasterSource, tmp_path: Pa
     run(src, tmp_path / "p.tif", "2/2", block_size=24)
     folders = [tmp_path / "o.tif.parts", tmp_path / "p.tif.parts"]
     with pytest.raises(
-        RasterError, match="p.tif.parts: is not of the plan of .*size 16 px, now 24"
+        RasterError, match="p.tif.parts: is not of the plan of .*block size 16, now 24"
     ):
         mosaic(folders, tmp_path / "q.tif")
     with pytest.raises(RasterError, match="src.tif: holds no plan of a prediction"):
@@ -289,8 +289,8 @@ def changed(case: dict[str, Any], what: str) -> None:
 DIFFERENCES = {
     "source": "it differs in the raster",
     "bounds": "it differs in the bounds",
-    "model": "it differs in the model",
-    "block size": "it differs in size 16 px, now 24 px",
+    "model": "it differs in the model or its precision",
+    "block size": "it differs in block size 16, now 24",
     "type": "it differs in the type or scale of the output",
     "nothing readable": "its plan cannot be read",
 }

@@ -245,10 +245,13 @@ WORDS = {
     "bands": "its bands",
     "lattice": "where its pixels lie",
     "window": "the bounds",
-    "model": "the model",
+    "model": "the model or its precision",
     "output": "the type or scale of the output",
 }
 """What the parts of a recipe are called."""
+
+PLANNED = {"size": "block size", "height": "rows", "width": "columns"}
+"""What the parts of its plan are called; the others as they are."""
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -256,16 +259,14 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if not earlier:
         return "its plan cannot be read"
     said = []
-    for key in sorted(earlier.keys() | now.keys(), key=[*WORDS, "plan"].__contains__, reverse=True):
+    for key in dict.fromkeys([*WORDS, *earlier, *now]):
         before, after = earlier.get(key), now.get(key)
-        if before == after:
-            continue
         if key == "plan" and isinstance(before, dict) and isinstance(after, dict):
             said += [
-                f"{name} {before.get(name)} px, now {after.get(name)} px"
-                for name in ("size", "halo", "stride")
+                f"{PLANNED.get(name, name)} {before.get(name)}, now {after.get(name)}"
+                for name in after
                 if before.get(name) != after.get(name)
             ]
-        else:
+        elif before != after:
             said.append(WORDS.get(key, key.replace("_", " ")))
     return "it differs in " + ", ".join(said)

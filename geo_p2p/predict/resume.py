@@ -86,7 +86,7 @@ class Resumption:
             return True
         earlier = parts.recipe
         if earlier == recipe:
-            if self.resume is not False:
+            if self.resume is not False and parts.written():
                 log.info("%s: going on with what an earlier run has finished", parts.folder)
             return True
         said = differences(earlier, recipe)
