@@ -13,13 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from plain import NUMBERS, Plain
+from rasterio.windows import Window
 from rasters import opened, utm, write
 
 from geo_p2p.errors import ModelError, RasterError
+from geo_p2p.grid import intersection
 from geo_p2p.predict import PredictConfig, mosaic, predict
 from geo_p2p.predict.parts import Parts
-from geo_p2p.predict.reading import CELL
+from geo_p2p.predict.reading import CELL, Reader
 from geo_p2p.raster import RasterSource
 
 HERE = Path(__file__).parent
@@ -255,8 +259,73 @@ def test_a_mosaic_takes_the_whole_one_of_two_blocks(src: Path, tmp_path: Path, d
     assert mosaic(folders, tmp_path / "c" / "ab.tif").lost == 0
 
 
-def test_squares_that_are_given_up_lie_on_the_raster_s_own_lattice() -> None:
-    assert TILE % CELL == 0  # or the tests above would count others
+class Holed:
+    """A raster of which no window can be read that touches a hole."""
+
+    count, dtype = 1, "float32"
+    values = np.random.default_rng(0).uniform(1, 2, (1, ROWS, COLS)).astype("float32")
+
+    def __init__(self, hole: Window) -> None:
+        self.frame, self.hole = utm(ROWS, COLS), hole
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Read a window."""
+        if intersection(window, self.hole):
+            raise RasterError("cannot be read")
+        part = self.values[:, *window.toslices()]
+        return part, part[0] > 1.1
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> Window:
+    row, col = draw(st.integers(0, ROWS - 1)), draw(st.integers(0, COLS - 1))
+    return Window(col, row, draw(st.integers(1, COLS - col)), draw(st.integers(1, ROWS - row)))
+
+
+@given(windows(), st.lists(windows(), min_size=1, max_size=3))
+def test_squares_with_any_part_that_cannot_be_read_are_given_up_whatever_is_read(
+    hole: Window, read: list[Window]
+) -> None:
+    source = Holed(hole)
+    reader = Reader(source, lenient=True)  # type: ignore[arg-type]
+    lost = np.zeros((ROWS, COLS), bool)
+    row, col = hole.row_off // CELL * CELL, hole.col_off // CELL * CELL
+    stop = [-(-(hole.row_off + hole.height) // CELL), -(-(hole.col_off + hole.width) // CELL)]
+    lost[row : stop[0] * CELL, col : stop[1] * CELL] = True
+    for window in read:
+        values, valid = reader.read(window)
+        gone = lost[window.toslices()]
+        assert np.array_equal(valid, ~gone & (source.values[0][window.toslices()] > 1.1))
+        assert np.array_equal(values[0][~gone], source.values[0][window.toslices()][~gone])
+        assert reader.lost(window) == gone.sum()
+
+
+def test_parts_that_are_killed_while_they_are_removed_can_still_be_gone_on_with(
+    src: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(src, tmp_path / "one.tif", block_size=160)
+    unlink, left = Path.unlink, [0]
+
+    class Killed(BaseException):
+        """Stands for a signal that leaves no time for anything."""
+
+    def die(self: Path, missing_ok: bool = False) -> None:
+        if (tmp_path / "o.tif").exists() and self.name.startswith(("block_", "plan")):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+        unlink(self, missing_ok)
+
+    for after in range(7):  # six blocks and the plan
+        left[0] = after
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", die)
+            with pytest.raises(Killed):
+                run(src, tmp_path / "o.tif", block_size=160)
+        (tmp_path / "o.tif").unlink()
+        run(src, tmp_path / "o.tif", block_size=160)
+        assert (tmp_path / "o.tif").read_bytes() == (tmp_path / "one.tif").read_bytes()
+        (tmp_path / "o.tif").unlink()
 
 
 def test_an_unknown_way_with_errors_is_refused() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geo_p2p.errors import RasterError
-from geo_p2p.grid import intersection, overlap_of
+from geo_p2p.grid import intersection, overlap_of, span_window
 from geo_p2p.raster import RasterSource
 
 __all__ = ["Reader"]
@@ -27,9 +27,9 @@ Place = tuple[int, int]
 class Reader:
     """Reads windows; where the raster cannot be read, it stops or gives pixels up as nodata.
 
-    Pixels are given up by squares that lie on the raster's own lattice: which ones they are does
-    not depend on the window, nor on who reads it. A block beside a damaged one loses no more than
-    what is damaged.
+    Pixels are given up by squares that lie on the raster's own lattice: those of which any part
+    cannot be read. Whole squares are read for that, so that which they are depends neither on the
+    window nor on who reads it; a block beside a damaged one loses no more than what is damaged.
 
     Parameters
     ----------
@@ -50,15 +50,18 @@ class Reader:
         RasterError
             If it cannot be read, unless lenient.
         """
-        try:
+        if not self.lenient:
             return self.source.read(window)
+        whole = self._grown(window)
+        try:
+            values, valid = self.source.read(whole)
         except RasterError as error:
-            if not self.lenient:
-                raise
             with self._lock:
                 if not self._lost:
                     log.warning("%s; pixels that cannot be read become nodata", error)
             return self._read_by_cells(window)
+        rows, cols = overlap_of(whole, window)
+        return values[:, rows, cols], valid[rows, cols]
 
     def lost(self, window: Window) -> int:
         """Count the pixels of a window, which has been read, that were given up."""
@@ -79,7 +82,6 @@ class Reader:
             if shared is None or self._lost.get(place):
                 continue
             try:
-                # Whole, however little of it is wanted: others must come to the same end.
                 part, good = self.source.read(cell)
             except RasterError:
                 with self._lock:
@@ -88,6 +90,14 @@ class Reader:
             there, here = overlap_of(cell, shared), overlap_of(window, shared)
             values[:, *here], valid[here] = part[:, *there], good[there]
         return values, valid
+
+    def _grown(self, window: Window) -> Window:
+        """Grow a window to whole squares, as far as they lie in the raster."""
+        cells = [self._cell(place) for place in _cells(window)]
+        first, last = cells[0], cells[-1]
+        rows = first.row_off, last.row_off + last.height
+        cols = first.col_off, last.col_off + last.width
+        return span_window(rows, cols)
 
     def _cell(self, place: Place) -> Window:
         """Return a square, as far as it lies in the raster."""
