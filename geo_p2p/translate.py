@@ -46,7 +46,7 @@ def predict_raster(
 
     Returns
     -------
-    Where the mosaic is.
+    Where the mosaic is; of a shard, where its blocks are, for `geo_p2p.predict.mosaic`.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
@@ -475,6 +476,62 @@ def test_a_lock_is_never_held_on_a_file_that_is_gone(
     assert not first.take()
     second.release()
     assert not list(tmp_path.iterdir())
+
+
+class Windows:
+    """Stands for ``msvcrt``: ranges of bytes that may not overlap, let go with their file."""
+
+    LK_NBLCK = 2
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.held: dict[int, tuple[int, range]] = {}
+        close, unlink = os.close, Path.unlink
+
+        def let_go(file: int) -> None:
+            self.held.pop(file, None)
+            close(file)
+
+        def refuse(path: Path, missing_ok: bool = False) -> None:
+            if path.stat().st_ino in {inode for inode, _ in self.held.values()}:
+                raise PermissionError(13, "used by another process")
+            unlink(path, missing_ok)
+
+        monkeypatch.setattr(os, "close", let_go)
+        monkeypatch.setattr(Path, "unlink", refuse)
+
+    def locking(self, file: int, mode: int, count: int) -> None:
+        """Lock bytes from where the file stands."""
+        start, inode = os.lseek(file, 0, os.SEEK_CUR), os.fstat(file).st_ino
+        for other, taken in self.held.values():
+            if inode == other and start < taken.stop and taken.start < start + count:
+                raise PermissionError(13, "Permission denied")
+        self.held[file] = inode, range(start, start + count)
+
+
+def test_locks_of_windows_keep_the_same_law(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a stand-in: the module is run as it would be there."""
+    monkeypatch.setitem(sys.modules, "msvcrt", Windows(monkeypatch))
+    monkeypatch.setattr(sys, "platform", "win32")
+    kind = runpy.run_path(str(Path(locks.__file__)))["Lock"]
+    one, two, three = (kind(tmp_path / "lock") for _ in range(3))
+    assert one.take()
+    one.sign("process 7")
+    assert two.holder == "process 7"
+    assert not two.take()
+    assert not two.take(shared=True)
+    one.release()
+    assert not (tmp_path / "lock").exists()
+    assert two.take(shared=True)
+    assert three.take(shared=True)
+    assert not one.take()
+    two.release()
+    assert not one.take()
+    three.release()
+    assert one.take()
+    one.release()
+    assert not (tmp_path / "lock").exists()
 
 
 def test_a_file_system_without_locks_is_no_reason_to_stop(

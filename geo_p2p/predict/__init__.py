@@ -17,7 +17,6 @@ from pathlib import Path
 from geo_p2p.errors import RasterError
 from geo_p2p.grid import Block
 from geo_p2p.predict.config import PredictConfig
-from geo_p2p.predict.layout import Layout
 from geo_p2p.predict.mosaicking import Prediction, mosaic, publish
 from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job, Model
@@ -81,7 +80,7 @@ def predict(
             width, height = job.window.width, job.window.height
             return Prediction(parts.folder, width, height, len(mine), speed, model.card.tile_safe)
         parts.sweep(dst)
-        done = publish([parts], Layout.of(job), dst, overwrite=overwrite)
+        done = publish([parts], parts.layout, dst, overwrite=overwrite)
         # What could not be read may be read another day: then only those blocks are to be run.
         if not (config.keep_parts or done.lost):
             parts.remove()

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import secrets
 import socket
 import sys
 import time
@@ -23,12 +24,12 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 if sys.platform == "win32":
     import msvcrt
 
-    # Windows locks ranges of bytes. All of them is for one alone; of those who share, each takes
-    # one, by its number. They lie behind what is written in the file, so that it can be read.
+    # Windows locks ranges of bytes. All of them is for one alone; of those who share, each draws
+    # one, and another if it was taken. They lie behind what is written in the file, to be read.
     START, LENGTH = 1 << 20, 1 << 20
 
     def _try(file: int, shared: bool) -> None:
-        os.lseek(file, START + (os.getpid() % LENGTH if shared else 0), os.SEEK_SET)
+        os.lseek(file, START + (secrets.randbelow(LENGTH) if shared else 0), os.SEEK_SET)
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1 if shared else LENGTH)
 
 else:

@@ -137,7 +137,7 @@ def _common(folders: Sequence[Parts]) -> Layout:
                 f"{folder.folder}: is not of the plan of {folders[0].folder}: {other}; name only "
                 "parts of one run"
             )
-    layouts = [Layout.from_json(document["layout"]) for document in documents]
+    layouts = [folder.layout for folder in folders]
     shared = [layout for layout in layouts if layout.shards is not None]
     return (shared or layouts)[0]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from geo_p2p.errors import RasterError
 from geo_p2p.grid import Block
+from geo_p2p.predict.layout import Layout
 from geo_p2p.predict.locks import Lock, locked
 from geo_p2p.predict.shards import Shard
 from geo_p2p.raster import partial_path
@@ -24,7 +25,7 @@ __all__ = ["Parts", "differences"]
 log = logging.getLogger(__name__)
 
 PLAN, LOCK = "plan.json", "run.lock"
-OURS = (PLAN, LOCK, "block_", ".block_", ".plan.json.", "shard_", "lost_")
+OURS = (PLAN, LOCK, "block_", ".block_", ".plan.json.", "shard_", "lost_", ".lost_")
 """Beginnings of the names in a folder of parts."""
 
 
@@ -114,7 +115,12 @@ class Parts:
         recipe: dict[str, Any] = self.document.get("recipe", {})
         return recipe
 
-    def begin(self, recipe: Mapping[str, Any], layout: Mapping[str, Any]) -> bool:
+    @property
+    def layout(self) -> Layout:
+        """What the mosaic is made of; there is a plan."""
+        return Layout.from_json(self.document["layout"])
+
+    def begin(self, recipe: Mapping[str, Any], layout: Layout) -> bool:
         """Lay down a plan, or go on with the same one; the folder is held.
 
         Parameters
@@ -137,7 +143,7 @@ class Parts:
         with translated(self.folder):
             # Not by the number of the process: in containers all shards may have the same.
             partial = self.folder / f".{PLAN}.{uuid.uuid4().hex}.part"
-            document = {"recipe": dict(recipe), "layout": dict(layout)}
+            document = {"recipe": dict(recipe), "layout": layout.to_json()}
             partial.write_text(json.dumps(document), encoding="utf-8")
             if earlier:
                 partial.replace(file)

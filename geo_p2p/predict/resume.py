@@ -68,7 +68,7 @@ class Resumption:
             recipe = job.recipe
             if self._keeps(recipe):
                 layout = Layout.of(job, None if self.shard is None else self.shard.count)
-                if self.parts.begin(recipe, layout.to_json()):
+                if self.parts.begin(recipe, layout):
                     break
             job = planned()
         if self.resume is False:
