@@ -86,10 +86,22 @@ def _client(address: str, error: type[GeoP2PError]) -> Iterator[Any]:
             f"{address}: no Dask scheduler answers there ({silent}); start one with "
             "'dask scheduler', and workers with 'dask worker'"
         ) from silent
-    with client:
+    with _hushed(), client:
         if not client.nthreads():
             log.warning("%s: no worker has joined the scheduler yet; waiting for one", address)
         yield client
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep Dask's client from printing the traceback of what is told here in one line."""
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _has_gpus(client: Any) -> bool:

@@ -162,6 +162,23 @@ def test_what_an_item_raises_comes_through_as_it_is() -> None:
         list(on_cluster(address, _refuse, 0, [3], ChipError))
 
 
+def _wait(shared: int, item: int) -> int:
+    time.sleep(item)
+    return item
+
+
+def test_a_scheduler_that_is_lost_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    options = {"dashboard_address": None, "protocol": "tcp", "silence_logs": 50}
+    started = distributed.LocalCluster(1, threads_per_worker=1, processes=False, **options)
+    results = on_cluster(started.scheduler_address, _wait, 0, [0, 3, 4], ChipError)
+    assert next(results) == 0
+    started.close()
+    with pytest.raises(ChipError, match="the scheduler is lost; see its log, and start it") as told:
+        next(results)
+    assert "\n" not in str(told.value)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_worker_that_sees_something_else_is_told_by_name(
     src: RasterSource, tmp_path: Path
 ) -> None:
