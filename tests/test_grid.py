@@ -161,12 +161,16 @@ def test_wrong_arrays_are_refused():
 @st.composite
 def plans(draw: st.DrawFn) -> BlockPlan:
     stride = draw(st.sampled_from([1, 2, 4, 8]))
+    size = stride * draw(st.integers(1, 6))
     return BlockPlan(
         height=draw(st.integers(1, 70)),
         width=draw(st.integers(1, 70)),
         stride=stride,
         halo=draw(st.integers(0, 20)),
-        size=stride * draw(st.integers(1, 6)),
+        size=size,
+        top=draw(st.integers(1 - size, 0)),
+        left=draw(st.integers(1 - size, 0)),
+        full_tiles=draw(st.booleans()),
     )
 
 
@@ -181,8 +185,9 @@ def test_blocks_partition_read_inside_and_share_one_tile_shape(plan):
         assert read.row_off + read.height <= plan.height
         assert read.col_off + read.width <= plan.width
         assert (block.tile.height, block.tile.width) == plan.tile_shape
-        assert block.tile.row_off % plan.stride == 0
-        assert block.tile.col_off % plan.stride == 0
+        assert (block.tile.row_off - plan.top) % plan.size == -plan.margin % plan.size
+        assert (block.tile.col_off - plan.left) % plan.size == -plan.margin % plan.size
+        assert block == plan[block.row * plan.counts[1] + block.col]
     assert (owned == 1).all()
 
 
@@ -202,11 +207,12 @@ def test_blocks_side_by_side_equal_the_whole_reflected_image(plan):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 100, (1, plan.height, plan.width)).astype(float)
     margin = plan.margin
-    extra = [-n % plan.stride for n in (plan.height, plan.width)]
-    pads = ((0, 0), *((margin, margin + e) for e in extra))
+    before = margin - plan.top, margin - plan.left
+    sides = zip(before, (plan.height, plan.width), strict=True)
+    pads = ((0, 0), *((b, margin + -(b + n) % plan.stride) for b, n in sides))
     padded = np.pad(image, pads, mode="reflect")
     whole = periodic_local_operator(padded, plan.stride, plan.halo)
-    whole = whole[:, margin : margin + plan.height, margin : margin + plan.width]
+    whole = whole[:, before[0] :, before[1] :][:, : plan.height, : plan.width]
     tiled = np.full_like(image, np.nan)
     for block in plan:
         tile = block.extend(image[:, *block.read.toslices()])
@@ -214,6 +220,37 @@ def test_blocks_side_by_side_equal_the_whole_reflected_image(plan):
         output = periodic_local_operator(tile, plan.stride, plan.halo)
         tiled[:, *block.core.toslices()] = block.crop(output)
     np.testing.assert_array_equal(tiled, whole)
+
+
+@given(plans())
+def test_what_a_core_depends_on_is_the_whole_reflected_image(plan):
+    image = np.random.default_rng(0).random((plan.height, plan.width))
+    reach = 200
+    padded = np.pad(image, reach, mode="reflect")
+    for block in plan:
+        tile = block.extend(image[block.read.toslices()])
+        spans = []
+        for (start, stop), origin in zip(
+            block.core.toranges(), (block.tile.row_off, block.tile.col_off), strict=True
+        ):
+            # Strides are counted from the tile's origin: a network sees nothing else.
+            first = (start - origin) // plan.stride * plan.stride - plan.margin
+            last = -((origin - stop) // plan.stride) * plan.stride + plan.margin
+            spans.append((origin, first, last))
+        seen = tile[tuple(slice(first, last) for _, first, last in spans)]
+        there = tuple(slice(reach + o + first, reach + o + last) for o, first, last in spans)
+        np.testing.assert_array_equal(seen, padded[there])
+
+
+def test_full_tiles_have_one_shape_whatever_the_image():
+    shapes = {BlockPlan(n, n, 8, 8, 64, full_tiles=True).tile_shape for n in (1, 64, 100)}
+    assert shapes == {(80, 80)}
+
+
+@pytest.mark.parametrize("place", [{"top": 1}, {"left": 1}, {"top": -64}, {"left": -100}])
+def test_a_plan_begins_less_than_a_block_before_the_image(place):
+    with pytest.raises(GridError, match="less than a block before"):
+        BlockPlan(100, 100, stride=8, halo=8, size=64, **place)
 
 
 def test_a_block_off_the_stride_is_refused():

@@ -30,9 +30,11 @@ class Block:
 
     def extend(self, array: NDArray[Any]) -> NDArray[Any]:
         """Reflect an array over ``read`` (..., rows, cols) out to the shape of ``tile``."""
+        if self.read == self.tile:
+            return array
         rows = _folded(self.tile.row_off, self.tile.height, self.read.row_off, self.read.height)
         cols = _folded(self.tile.col_off, self.tile.width, self.read.col_off, self.read.width)
-        return array[..., rows[:, None], cols[None, :]]
+        return array.take(rows, axis=-2).take(cols, axis=-1)
 
     def crop(self, array: NDArray[Any]) -> NDArray[Any]:
         """Cut the core out of an array over ``tile`` (..., rows, cols)."""
@@ -44,7 +46,7 @@ def _folded(start: int, length: int, first: int, count: int) -> NDArray[np.intp]
 
     A triangle wave: the mirror bounces as often as needed, so an image smaller than the halo is
     fine. The ends of a read window are either ends of the image, where this is the reflection
-    wanted, or at least a halo away from the core, where nothing that is kept depends on it.
+    wanted, or so far from the core that nothing that is kept depends on it.
     """
     index = np.arange(start, start + length) - first
     if count == 1:
@@ -67,8 +69,11 @@ class BlockPlan(Sequence[Block]):
     height, width : rows and columns of the image, px.
     stride : the generator's total stride, px.
     halo : context it needs around a core, px; rounded up to a multiple of ``stride``.
-    size : side of a core, px, a multiple of ``stride``. Cores at the right and bottom edge are
-        what remains; tiles are ``size + 2 halo`` everywhere, less only if the image is smaller.
+    size : side of a core, px, a multiple of ``stride``. Cores at the edges are what remains; tiles
+        are ``size + 2 halo`` everywhere, less only if the image is smaller.
+    top, left : row and column of the image where the first core begins, px, 0 or less.
+    full_tiles : whether tiles keep their shape if the image is smaller, so that those of another
+        image of the same ground have it too.
 
     Raises
     ------
@@ -86,9 +91,14 @@ class BlockPlan(Sequence[Block]):
     stride: int
     halo: int
     size: int
+    top: int = 0
+    left: int = 0
+    full_tiles: bool = False
 
     def __post_init__(self) -> None:
         """Refuse plans that cannot be exact."""
+        if not (-self.size < self.top <= 0 and -self.size < self.left <= 0):
+            raise GridError(f"{self}: the first core begins less than a block before the image")
         if min(self.height, self.width, self.stride, self.size) < 1 or self.halo < 0:
             raise GridError(f"{self}: sizes are at least 1 px, a halo at least 0")
         if self.size % self.stride:
@@ -105,16 +115,20 @@ class BlockPlan(Sequence[Block]):
     @property
     def tile_shape(self) -> tuple[int, int]:
         """Rows and columns of every tile of the plan, px."""
-        return self._tile_length(self.height), self._tile_length(self.width)
+        return (
+            self._tile_length(self.top, self.height),
+            self._tile_length(self.left, self.width),
+        )
 
-    def _tile_length(self, length: int) -> int:
-        covered = -(-length // self.stride) * self.stride
-        return min(self.size, covered) + 2 * self.margin
+    def _tile_length(self, first: int, length: int) -> int:
+        covered = -(-(length - first) // self.stride) * self.stride
+        core = self.size if self.full_tiles else min(self.size, covered)
+        return core + 2 * self.margin
 
     @property
     def counts(self) -> tuple[int, int]:
         """Blocks down and across."""
-        return -(-self.height // self.size), -(-self.width // self.size)
+        return -(-(self.height - self.top) // self.size), -(-(self.width - self.left) // self.size)
 
     def __len__(self) -> int:
         """Return the number of blocks."""
@@ -131,25 +145,31 @@ class BlockPlan(Sequence[Block]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"block {index} of {len(self)}")
         row, col = divmod(index % len(self), self.counts[1])
-        return self.at(row * self.size, col * self.size)
+        return self.at(self.top + row * self.size, self.left + col * self.size)
 
     def at(self, row: int, col: int) -> Block:
         """Return the block whose core begins at a pixel: of the plan, or out of step with it.
 
         It sees a tile of the plan's one shape, and is exact at multiples of the stride.
         """
-        down = self._spans(row, self.height)
-        across = self._spans(col, self.width)
+        tall, wide = self.tile_shape
+        down = self._spans(row, self.height, tall)
+        across = self._spans(col, self.width, wide)
         windows = (span_window(r, c) for r, c in zip(down, across, strict=True))
-        return Block(row // self.size, col // self.size, *windows)
+        place = (row - self.top) // self.size, (col - self.left) // self.size
+        return Block(*place, *windows)
 
     def __iter__(self) -> Iterator[Block]:
         """Iterate row-major."""
         return (self[i] for i in range(len(self)))
 
-    def _spans(self, start: int, length: int) -> tuple[Span, Span, Span]:
+    def _spans(self, start: int, length: int, seen: int) -> tuple[Span, Span, Span]:
         """Core, read and tile span along an axis of the block whose core begins at ``start``."""
-        core = start, min(start + self.size, length)
-        read = max(0, core[0] - self.margin), min(length, core[1] + self.margin)
-        tile = start - self.margin, start - self.margin + self._tile_length(length)
+        core = max(0, start), min(start + self.size, length)
+        # What a core depends on ends on strides: beyond the image too, where it is its mirror.
+        first = start + (core[0] - start) // self.stride * self.stride - self.margin
+        last = start - (start - core[1]) // self.stride * self.stride + self.margin
+        far = min(first, 2 * (length - 1) - (last - 1)), max(last, 1 - first)
+        read = max(0, far[0]), min(length, far[1])
+        tile = start - self.margin, start - self.margin + seen
         return core, read, tile
