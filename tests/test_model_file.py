@@ -164,17 +164,21 @@ def test_loading_and_translating_leave_the_user_s_random_numbers_alone(tmp_path:
 
 def test_the_fingerprint_follows_weights_precision_and_use_and_nothing_else() -> None:
     net = generator()
+
+    def full(net: Any, **changes: Any) -> Translator:
+        return Translator(net, card_of(net, **changes), precision="fp32")
+
     same = [
-        Translator(net, card_of(net)),
-        Translator(generator(), card_of(net)),
-        Translator(net, card_of(net, metrics={}, provenance={"versions": {"torch": "9"}})),
+        full(net),
+        full(generator()),
+        full(net, metrics={}, provenance={"versions": {"torch": "9"}}),
     ]
     others = [
-        Translator(generator(seed=1), card_of(net)),
+        full(generator(seed=1)),
         Translator(net, card_of(net), precision="bf16"),
-        Translator(net, card_of(net, target=replace(BYTES, nodata=0))),
-        Translator(net, card_of(net, halo=16)),
-        Translator(net, card_of(net, test_dropout=True)),
+        full(net, target=replace(BYTES, nodata=0)),
+        full(net, halo=16),
+        full(net, test_dropout=True),
     ]
     assert len({model.fingerprint for model in same}) == 1
     assert len({model.fingerprint for model in [same[0], *others]}) == 1 + len(others)

@@ -1,0 +1,103 @@
+"""A generator made ready for translating: the same function, in fewer passes over memory."""
+
+import copy
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from geo_p2p.networks.layers import LastLayer
+
+__all__ = ["most_alive", "ready"]
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
+CASTABLE = (
+    *CONVOLUTIONS,
+    *(nn.Identity, nn.Dropout, nn.ReLU, nn.LeakyReLU),
+    *(nn.Sequential, nn.ModuleList),
+)
+"""Layers that may run in bf16 through and through; what takes statistics may not."""
+
+
+def ready(generator: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Return a copy of a generator in eval mode for translating, which is called in its place.
+
+    Batch norms that follow a convolution are folded into its weights, equal to rounding in fp32.
+    Channels lie last in memory, where convolutions want them: a U-Net takes 0.7 of the time. Only
+    an instance norm takes twice as long over them, on a CPU. Weights are rounded to ``dtype`` once
+    and not for every tile, but for the last layer, which runs in fp32, and for networks with other
+    norms in them, which need autocast.
+
+    Parameters
+    ----------
+    generator
+        In eval mode, but for a dropout that stays on.
+    device
+        Where it shall run.
+    dtype
+        Of its inner layers.
+    """
+    net = copy.deepcopy(generator).requires_grad_(False).to(device)
+    for layers in [net, *net.modules()]:
+        if isinstance(layers, nn.Sequential):
+            _fold(layers)
+    if device.type != "mps" and not any(isinstance(m, nn.InstanceNorm2d) for m in net.modules()):
+        net = net.to(memory_format=torch.channels_last)
+    if dtype is not torch.float32:
+        _round(net, dtype)
+    return net
+
+
+def _fold(layers: nn.Sequential) -> None:
+    """Fold batch norms into the convolutions before them."""
+    for index in range(len(layers) - 1):
+        conv, norm = layers[index], layers[index + 1]
+        if not (isinstance(conv, CONVOLUTIONS) and isinstance(norm, nn.BatchNorm2d)):
+            continue
+        if norm.track_running_stats and not norm.training:
+            transposed = isinstance(conv, nn.ConvTranspose2d)
+            layers[index] = fuse_conv_bn_eval(conv, norm, transpose=transposed)
+            layers[index + 1] = nn.Identity()
+
+
+def _round(net: nn.Module, dtype: torch.dtype) -> None:
+    """Round the weights of all layers but the last, if all of them can do with it."""
+    last = {part for m in net.modules() if isinstance(m, LastLayer) for part in m.modules()}
+    inner = [m for m in net.modules() if m not in last]
+    own = [m for m in inner if any(True for _ in m.parameters(recurse=False))]
+    if last and all(isinstance(m, CASTABLE) for m in own):
+        for layer in own:
+            layer.to(dtype)
+
+
+def most_alive(network: nn.Module, run: Callable[[], object]) -> int:
+    """Return how many bytes of features are alive at most while something runs a network.
+
+    What its layers take and give is counted as long as it lives; what they need within is not.
+    """
+    alive: dict[int, int] = {}
+    most = 0
+
+    def see(tensor: Any) -> None:
+        nonlocal most
+        if isinstance(tensor, Tensor) and id(tensor) not in alive:
+            alive[id(tensor)] = tensor.numel() * tensor.element_size()
+            weakref.finalize(tensor, alive.pop, id(tensor))
+            most = max(most, sum(alive.values()))
+
+    def hook(module: nn.Module, taken: tuple[Any, ...], given: Any) -> None:
+        for tensor in (*taken, given):
+            see(tensor)
+
+    leaves = [module for module in network.modules() if next(module.children(), None) is None]
+    hooks = [module.register_forward_hook(hook) for module in leaves]
+    try:
+        run()
+    finally:
+        for each in hooks:
+            each.remove()
+    return most
