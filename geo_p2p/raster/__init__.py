@@ -13,6 +13,7 @@ from .files import partial_path, refuse_to_clobber
 from .find import find_rasters
 from .frame import PIXELS, Frame
 from .ground import reach, shares_ground, union_frame, window_inside
+from .interim import bounded_cache, quick_options
 from .mosaic import check_options, write_mosaic
 from .pixels import PixelSource
 from .plain import UNKNOWN, PlainImage, resample
@@ -30,12 +31,14 @@ __all__ = [
     "PlainImage",
     "RasterSink",
     "RasterSource",
+    "bounded_cache",
     "check_options",
     "common_nodata",
     "encode",
     "encode_many",
     "find_rasters",
     "partial_path",
+    "quick_options",
     "reach",
     "read_bands",
     "refuse_to_clobber",

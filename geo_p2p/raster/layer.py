@@ -14,6 +14,7 @@ from rasterio.windows import Window
 from ..errors import AlignmentError, RasterError
 from ..grid import intersection, overlap_of
 from .bands import alpha_band, colour_bands, common_nodata, mask_bands, read_bands
+from .cover import Cover
 from .damage import carefully, require_complete
 from .files import GDAL_ERRORS, one_line, open_quietly
 from .frame import Frame, frame_of
@@ -74,6 +75,7 @@ class Layer:
             if self.shift is None:
                 warped = [self._warped(like, spans, resampling, **each) for each in options]
                 self.dataset, *self.beyond = warped
+        self.cover = Cover(self.dataset, self.indexes)
         self.alpha = alpha_band(self.dataset)
         self.masks = mask_bands(self.dataset, coloured or self.indexes)
 
@@ -200,6 +202,11 @@ class Layer:
             there = overlap_of(moved, inside)
             values[:, *there], valid[there] = self._read(inside)
         return values, valid
+
+    def is_blank(self, window: Window) -> bool:
+        """Whether it is sure, without reading, that no pixel of a window is valid."""
+        plain = self.method == "none" and self.shift is None and not self.warped_to_map
+        return plain and self.cover.is_blank(window)
 
     def _read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values and mask of a window of the dataset."""

@@ -44,6 +44,7 @@ class RasterSink:
     bands : what they hold. Without a nodata value, invalid pixels go into an internal mask.
     overwrite : whether to replace a file of that name.
     tags : metadata items of the file.
+    options : creation options of GDAL's GTiff driver, in capitals, over the defaults.
 
     Raises
     ------
@@ -59,11 +60,13 @@ class RasterSink:
         *,
         overwrite: bool = False,
         tags: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         self.frame = frame
         self.bands = bands
         self._tags = dict(tags or {})
+        self._options = {name.lower(): value for name, value in (options or {}).items()}
         refuse_to_clobber(self.path, overwrite)
         self._partial = partial_path(self.path)
         self._written: list[Window] = []
@@ -110,6 +113,7 @@ class RasterSink:
             "photometric": "rgb" if colour else "palette" if bands.palette else "minisblack",
             "interleave": "pixel",
             "bigtiff": "if_safer",
+            **self._options,
         }
 
     def _describe(self) -> None:

@@ -170,6 +170,22 @@ class RasterSource:
             values = values[list(self._order)]
         return values, np.logical_and.reduce([part[1] for part in parts])
 
+    def is_blank(self, window: Window) -> bool:
+        """Whether it is sure, without reading, that no pixel of a window is valid.
+
+        It is of the holes of a VRT and of the tiles that a GeoTIFF never had, if there is a nodata
+        value. False says nothing: read it.
+
+        Parameters
+        ----------
+        window : px of the frame, inside it.
+        """
+        return any(layer.is_blank(window) for layer in self._layers)
+
+    def strip_bytes(self, rows: int) -> int:
+        """Bytes of so many rows in those files that lie in strips as wide as they are."""
+        return sum(layer.cover.strip_bytes(rows) for layer in self._layers)
+
     @cached_property
     def _order(self) -> tuple[int, ...]:
         """Positions of the bands asked for among those that the layers read, from 0."""
