@@ -9,7 +9,7 @@ import click
 from geo_p2p.card import TrainConfig
 from geo_p2p.card.config import CHOICES
 from geo_p2p.predict import PredictConfig
-from geo_p2p.predict.config import ON_ERROR
+from geo_p2p.predict.config import ANCHORS, ON_ERROR
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
 from . import options, output
@@ -27,8 +27,15 @@ log = logging.getLogger(__name__)
     "--block-size",
     type=click.IntRange(min=1),
     default=PredictConfig.block_size,
-    show_default="1024, or what the model's stride allows",
+    show_default="what costs least",
     help="Side of a block, px; a multiple of the stride.",
+)
+@click.option(
+    "--anchor",
+    type=click.Choice(ANCHORS),
+    default=PredictConfig.anchor,
+    show_default=True,
+    help="Where blocks begin; with crs, overlapping areas agree bit for bit.",
 )
 @click.option(
     "--batch-size",
@@ -36,6 +43,13 @@ log = logging.getLogger(__name__)
     default=PredictConfig.batch_size,
     show_default=True,
     help="Blocks a call of the model.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=PredictConfig.workers,
+    show_default="what keeps the network busy",
+    help="Threads that read, and as many that write.",
 )
 @options.bounds
 @options.bidx

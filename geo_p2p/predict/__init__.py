@@ -7,6 +7,7 @@ raster and its place, and is written atomically: what an interrupted run has fin
 and who makes which block does not matter.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -26,6 +27,8 @@ from geo_p2p.predict.shards import Shard
 from geo_p2p.raster import RasterSource, check_options, refuse_to_clobber
 
 __all__ = ["Loader", "Model", "PredictConfig", "Prediction", "mosaic", "predict"]
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -74,6 +77,8 @@ def predict(
     check_options(job.bands, config.options)
     with parts.held(shard):
         job = Resumption(parts, config.resume, overwrite, shard).settle(job, planned)
+        if model.card.tile_safe:
+            log.info("%s", job)
         mine = job.blocks if shard is None else shard.share(job.blocks)
         speed = _run(job, mine, parts, crew_of(job, parts, loader), tell)
         if shard is not None:
@@ -107,6 +112,9 @@ def _run(job: Job, blocks: Sequence[Block], parts: Parts, crew: Crew, tell: Prog
                 core = job.core(block)
                 pixels, done = pixels + core.width * core.height, done + 1
                 tell(done, len(blocks))
+    except KeyboardInterrupt:
+        log.warning("%s: say the same again to go on with what is done", parts.folder)
+        raise
     except RasterError as error:
         kept = len(parts.finished())
         again = f"; {kept} blocks are done and lie in {parts.folder}: say the same again to go on"

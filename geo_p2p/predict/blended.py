@@ -10,6 +10,7 @@ from rasterio.windows import Window
 
 from geo_p2p.grid import Block, Tile, TileGrid, assemble, overlap_of
 from geo_p2p.predict.plan import Job, Model, blending_tiles
+from geo_p2p.predict.way import Way
 
 __all__ = ["Blended", "translate_tile"]
 
@@ -18,7 +19,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Blended:
+class Blended(Way):
     """The weights of the tiles are the same whichever block asks, so blocks meet without a step."""
 
     job: Job

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 from geo_p2p.errors import ModelError
 
-__all__ = ["ON_ERROR", "PredictConfig"]
+__all__ = ["ANCHORS", "ON_ERROR", "PredictConfig"]
+
+ANCHORS = ("raster", "crs")
+"""Where the first block may begin."""
 
 ON_ERROR = ("stop", "nodata")
 """What to do where the raster cannot be read."""
@@ -17,8 +20,13 @@ class PredictConfig:
 
     Parameters
     ----------
-    block_size : side of a block's core, px; None for 1024, or the next the model's stride allows.
-    batch_size : blocks a call of the model.
+    block_size : side of a block's core, px; None for what is fastest by the model's halo, the
+        raster and the memory there is.
+    anchor : where blocks begin: "raster", in its corner; or "crs", on multiples of the block in
+        CRS units, so that rasters of overlapping ground are translated to the same bytes where
+        both reach a halo and a stride further.
+    batch_size : blocks a call of the model; a network takes them one by one all the same.
+    workers : threads that read, and as many that write; None for what keeps the network busy.
     bounds : left, bottom, right, top in CRS units of the raster; None for all of it.
     dtype : type of the output; None for the target's own.
     options : creation options of the Cloud Optimized GeoTIFF.
@@ -33,7 +41,9 @@ class PredictConfig:
     """
 
     block_size: int | None = None
+    anchor: str = "raster"
     batch_size: int = 1
+    workers: int | None = None
     bounds: tuple[float, float, float, float] | None = None
     dtype: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
@@ -44,8 +54,12 @@ class PredictConfig:
     on_error: str = "stop"
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be."""
+        """Refuse what cannot be."""
+        if self.anchor not in ANCHORS:
+            raise ModelError(f"anchor {self.anchor!r}: choose one of {', '.join(ANCHORS)}")
         if self.batch_size < 1:
             raise ModelError(f"a batch of {self.batch_size} blocks: give at least 1")
+        if self.workers is not None and self.workers < 1:
+            raise ModelError(f"{self.workers} workers: give at least 1")
         if self.on_error not in ON_ERROR:
             raise ModelError(f"on_error {self.on_error!r}: choose one of {', '.join(ON_ERROR)}")

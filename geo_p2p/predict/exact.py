@@ -1,24 +1,27 @@
 """Blocks of a model that is tile-safe: read with a halo, translated, cut to their cores."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geo_p2p.grid import Block, overlap_of
+from geo_p2p.predict.model import Engine
 from geo_p2p.predict.plan import Job
+from geo_p2p.predict.strips import by_strips
+from geo_p2p.predict.way import Image, Way
 
 __all__ = ["Exact"]
 
-Values = NDArray[Any]
+Tile = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Exact:
+class Exact(Way):
     """Side by side, the cores equal the translation of the whole raster."""
 
     job: Job
@@ -27,24 +30,39 @@ class Exact:
         """Px of the raster that a block depends on: its core and the halo."""
         return block.read
 
+    def prepare(self, block: Block, image: Image) -> tuple[Tile, Mask] | None:
+        """Scale what was read and mirror it out to a tile; with it goes the mask of the core."""
+        values, valid = image
+        kept = valid[overlap_of(block.read, self.job.core(block))]
+        if not kept.any():
+            return None  # there is nothing to translate where nothing is valid
+        return block.extend(by_strips(self.job.model.card.input.forward, values, valid)), kept
+
     def translate(
-        self, batch: list[Block], images: list[tuple[Values, Mask]]
-    ) -> Iterator[tuple[Values, Mask]]:
-        """Translate blocks, all of a batch at once: values of the output, and which are valid."""
-        scale, model = self.job.model.card.input.forward, self.job.model
-        valids = [
-            valid[overlap_of(block.read, self.job.core(block))]
-            for block, (_, valid) in zip(batch, images, strict=True)
-        ]
-        tiles = [
-            block.extend(scale(*image))
-            for block, image, valid in zip(batch, images, valids, strict=True)
-            if valid.any()  # there is nothing to translate where nothing is valid
-        ]
-        outputs: Iterator[Values] = iter(model(np.stack(tiles), 0) if tiles else ())
-        for block, valid in zip(batch, valids, strict=True):
-            if not valid.any():
-                yield self.job.nothing(valid), valid
-                continue
-            kept = next(outputs)[:, *overlap_of(block.tile, self.job.core(block))]
-            yield self.job.values(kept, valid), valid
+        self, batch: list[Block], images: list[tuple[Tile, Mask]]
+    ) -> Iterator[tuple[Callable[[], Tile], Mask]]:
+        """Begin to translate tiles; what waits for the results comes back, and the masks."""
+        model = self.job.model
+        if isinstance(model, Engine):  # it takes them one by one, and has the next meanwhile
+            for tile, valid in images:
+                yield partial(_first, model.start(tile[None], 0)), valid
+            return
+        outputs = model(np.stack([tile for tile, _ in images]), 0) if images else ()
+        for output, (_, valid) in zip(outputs, images, strict=True):
+            yield partial(np.asarray, output), valid
+
+    def finish(self, block: Block, made: tuple[Callable[[], Tile], Mask]) -> Image:
+        """Cut the core out of a translated tile: its values in the unit of the output."""
+        wait, valid = made
+        kept = wait()[:, *overlap_of(block.tile, self.job.core(block))]
+        return self.job.values(kept, valid), valid
+
+    def tile(self, image: tuple[Tile, Mask]) -> Tile:
+        """Return the tile of a block."""
+        return image[0]
+
+
+def _first(wait: Callable[[], Tile]) -> Tile:
+    """Wait for a batch of one."""
+    tile: Tile = wait()[0]
+    return tile

@@ -11,6 +11,7 @@ from rasterio.windows import Window
 from geo_p2p.errors import RasterError
 from geo_p2p.predict.layout import Layout
 from geo_p2p.predict.parts import Parts, differences
+from geo_p2p.predict.rounding import Rounding
 from geo_p2p.predict.shards import Shard
 from geo_p2p.raster import check_options, refuse_to_clobber, write_mosaic
 
@@ -29,7 +30,8 @@ class Prediction:
     ``output`` is the mosaic, or the folder of parts where only a shard was run; ``width`` and
     ``height`` its px, ``blocks`` how many the plan (or the shard) has, ``mpx_per_s`` output pixels
     over the wall time of the blocks run now (0 if none was left), ``lost`` the px of the output
-    that are nodata because the raster could not be read there.
+    that are nodata because the raster could not be read there, ``rounding`` what the precision of
+    the network costs (None if it is no network, or nothing was measured).
     """
 
     output: Path
@@ -39,6 +41,7 @@ class Prediction:
     mpx_per_s: float
     tile_safe: bool
     lost: int = 0
+    rounding: Rounding | None = None
 
 
 def mosaic(
@@ -109,6 +112,10 @@ def publish(
             sum(px > 0 for px in notes.values()),
             len(files),
         )
+    rounding = next(filter(None, (folder.rounding for folder in folders)), None)
+    more = rounding.tags() if rounding else {}
+    if lost:
+        more["GEO_P2P_LOST"] = str(lost)
     write_mosaic(
         files,
         dst,
@@ -116,10 +123,10 @@ def publish(
         layout.bands,
         overwrite=overwrite,
         options={**layout.options, **(options or {})},
-        tags={**layout.tags, **({"GEO_P2P_LOST": str(lost)} if lost else {})},
+        tags={**layout.tags, **more},
     )
     height, width = layout.frame.shape
-    return Prediction(dst, width, height, len(files), 0.0, layout.tile_safe, lost)
+    return Prediction(dst, width, height, len(files), 0.0, layout.tile_safe, lost, rounding)
 
 
 def _common(folders: Sequence[Parts]) -> Layout:

@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from geo_p2p.errors import RasterError
 from geo_p2p.grid import Block
 from geo_p2p.predict.layout import Layout
 from geo_p2p.predict.locks import Lock, locked
+from geo_p2p.predict.rounding import Rounding
 from geo_p2p.predict.shards import Shard
 from geo_p2p.raster import partial_path
 from geo_p2p.raster.files import translated
@@ -24,8 +25,19 @@ __all__ = ["Parts", "differences"]
 
 log = logging.getLogger(__name__)
 
-PLAN, LOCK = "plan.json", "run.lock"
-OURS = (PLAN, LOCK, "block_", ".block_", ".plan.json.", "shard_", "lost_", ".lost_")
+PLAN, LOCK, ROUNDING = "plan.json", "run.lock", "rounding.json"
+OURS = (
+    PLAN,
+    LOCK,
+    ROUNDING,
+    f".{ROUNDING}",
+    "block_",
+    ".block_",
+    ".plan.json.",
+    "shard_",
+    "lost_",
+    ".lost_",
+)
 """Beginnings of the names in a folder of parts."""
 
 
@@ -173,6 +185,20 @@ class Parts:
         with suppress(RasterError):
             self.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def rounding(self) -> Rounding | None:
+        """What the model's precision was found to cost; None if nobody has looked."""
+        with suppress(OSError, ValueError):
+            return Rounding(**json.loads((self.folder / ROUNDING).read_text(encoding="utf-8")))
+        return None
+
+    def note_rounding(self, found: Rounding) -> None:
+        """Write down what the precision costs, for those who go on and for the mosaic."""
+        partial = partial_path(self.folder / ROUNDING)
+        with translated(self.folder):
+            partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
+            partial.replace(self.folder / ROUNDING)
 
     # ------------------------------------------------------------------ which blocks
 

@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,31 +13,17 @@ from rasterio.windows import Window
 from geo_p2p.card import ModelCard, Scaling
 from geo_p2p.errors import ModelError, RasterError
 from geo_p2p.grid import Block, BlockPlan, TileGrid, intersection, overlap_of
+from geo_p2p.predict.anchor import first_block
 from geo_p2p.predict.config import PredictConfig
-from geo_p2p.raster import Bands, RasterSource
+from geo_p2p.predict.model import Model
+from geo_p2p.predict.sizing import Sizing
+from geo_p2p.predict.strips import by_strips
+from geo_p2p.raster import Bands, Frame, RasterSource
 from geo_p2p.raster.bands import fits
 from geo_p2p.raster.files import stamp_of
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
 __all__ = ["Job", "Model", "blending_tiles", "require_finite"]
-
-BLOCK = 1024
-"""Side of a block's core, px, where nothing else is asked for."""
-
-
-class Model(Protocol):
-    """Anything that translates tiles and says what it is."""
-
-    @property
-    def card(self) -> ModelCard:
-        """How the model wants to be used."""
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells its results from those of another: a hash of weights and precision."""
-
-    def __call__(self, tiles: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-        """Translate (batch, channels, rows, cols); ``seed`` fixes what is random in it."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +40,23 @@ class Job:
     @classmethod
     def of(cls, model: Model, source: RasterSource, config: PredictConfig) -> "Job":
         """Plan the blocks of a raster for a model, or refuse what cannot be brought together."""
-        card = model.card
-        if source.count != card.input.count:
-            raise ModelError(
-                f"{source.name}: {source.count} bands, but the model takes {card.input.count}; "
-                "choose them by number (--bidx)"
-            )
+        _require_bands(model.card, source)
         frame = source.frame
         window = frame.window if config.bounds is None else frame.window_of(config.bounds)
-        halo = card.halo if card.tile_safe else 0
-        size = _block_size(card.stride, config.block_size)
-        plan = BlockPlan(frame.height, frame.width, card.stride, halo, size)
-        return cls(model, source, config, plan, window, _output_scaling(card.target, config.dtype))
+        scaling = _output_scaling(model.card.target, config.dtype)
+
+        size = config.block_size or _size(Sizing(model, frame.shape, window), config)
+        plan = _plan(model.card, frame, config, size)
+        return cls(model, source, config, plan, window, scaling)
+
+    def __str__(self) -> str:
+        """What is to be done, in a line for people."""
+        plan, (tall, wide) = self.plan, self.plan.tile_shape
+        seen = len(self.blocks) * tall * wide / (self.window.height * self.window.width)
+        return (
+            f"{len(self.blocks)} blocks of {plan.size} px, read with {plan.margin} px around: the "
+            f"network sees {seen:.2f} pixels for each of the output"
+        )
 
     @cached_property
     def blocks(self) -> list[Block]:
@@ -93,8 +83,15 @@ class Job:
         ModelError
             If it is not finite at a valid pixel.
         """
-        require_finite(scaled, valid)
-        return self.scaling.inverse(np.where(np.isfinite(scaled), scaled, 0))
+        return by_strips(self._values, scaled, valid)
+
+    def _values(self, scaled: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Values of the output, at once."""
+        finite = np.isfinite(scaled)
+        if not finite.all():
+            require_finite(scaled, valid)
+            scaled = np.where(finite, scaled, 0)
+        return self.scaling.inverse(scaled)
 
     def nothing(self, valid: NDArray[np.bool_]) -> NDArray[Any]:
         """Values of the output where no pixel is valid."""
@@ -159,9 +156,35 @@ def require_finite(scaled: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         raise ModelError("the model gave values that are not finite; its weights are unusable")
 
 
-def _block_size(stride: int, asked: int | None) -> int:
-    """Side of a core: what was asked for, or the default made a multiple of the stride."""
-    return asked or math.lcm(stride, 512) * max(1, BLOCK // math.lcm(stride, 512))
+def _require_bands(card: ModelCard, source: RasterSource) -> None:
+    """Refuse a raster with more or fewer bands than the model takes."""
+    if source.count != card.input.count:
+        raise ModelError(
+            f"{source.name}: {source.count} bands, but the model takes {card.input.count}; "
+            "choose them by number (--bidx)"
+        )
+
+
+def _size(sizing: Sizing, config: PredictConfig) -> int:
+    """Side of a core, px, where none is asked for."""
+    if config.anchor == "crs":  # then not even the raster may count
+        return Sizing(sizing.model).by_formula()
+    # Shards must come to one plan, and what is fast differs from machine to machine.
+    return sizing.by_time() if config.shard is None else sizing.by_formula()
+
+
+def _plan(card: ModelCard, frame: Frame, config: PredictConfig, size: int) -> BlockPlan:
+    """Lay blocks of a size over a raster."""
+    halo = card.halo if card.tile_safe else 0
+    if config.anchor == "raster":
+        return BlockPlan(frame.height, frame.width, card.stride, halo, size)
+    if not card.tile_safe:
+        raise ModelError(
+            "anchor 'crs': tiles of this model are blended from the raster's corner on; "
+            "use anchor 'raster'"
+        )
+    top, left = first_block(frame, size)
+    return BlockPlan(frame.height, frame.width, card.stride, halo, size, top, left, full_tiles=True)
 
 
 def _output_scaling(target: Scaling, dtype: str | None) -> Scaling:

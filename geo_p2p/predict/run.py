@@ -1,43 +1,37 @@
 """How it is done: read, translate and write blocks, side by side."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from geo_p2p.grid import Block
 from geo_p2p.predict.blended import Blended
 from geo_p2p.predict.exact import Exact
+from geo_p2p.predict.model import Engine
 from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job
 from geo_p2p.predict.reading import Reader
-from geo_p2p.raster import RasterSink
+from geo_p2p.predict.rounding import Rounding
+from geo_p2p.predict.way import Way
+from geo_p2p.raster import RasterSink, bounded_cache, quick_options
 
 __all__ = ["Runner"]
 
+log = logging.getLogger(__name__)
+
 AHEAD = 2
-"""Batches read before they are needed, and blocks waiting to be written."""
+"""For each thread, batches read before they are needed, and blocks waiting to be written."""
 
 Values = NDArray[Any]
 Mask = NDArray[np.bool_]
-
-
-class Way(Protocol):
-    """How the blocks of a model are made."""
-
-    def needs(self, block: Block) -> Window:
-        """Px of the raster that a block depends on."""
-
-    def translate(
-        self, batch: list[Block], images: list[tuple[Values, Mask]]
-    ) -> Iterator[tuple[Values, Mask]]:
-        """Translate blocks: values of the output, and which of them are valid."""
 
 
 @dataclass(frozen=True)
@@ -57,41 +51,95 @@ class Runner:
         """Who reads the raster."""
         return Reader(self.job.source, self.job.config.on_error == "nodata")
 
+    @property
+    def threads(self) -> int:
+        """Threads that read, and as many that write."""
+        asked, model = self.job.config.workers, self.job.model
+        return asked or (model.threads if isinstance(model, Engine) else 1)
+
     def run(self, blocks: list[Block]) -> Generator[Block, None, None]:
         """Read, translate and write blocks; reading and writing run beside the model."""
-        with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as writers:
+        ahead, job = AHEAD * self.threads, self.job
+        again = job.source.strip_bytes(job.plan.tile_shape[0])
+        with ExitStack() as stack:
+            stack.enter_context(bounded_cache(again))
+            if isinstance(job.model, Engine):
+                stack.enter_context(job.model.session())
+            readers = stack.enter_context(ThreadPoolExecutor(self.threads))
+            writers = stack.enter_context(ThreadPoolExecutor(self.threads))
+            # After an error nobody waits for what was to be read; what is translated is kept.
+            stack.callback(readers.shutdown, wait=False, cancel_futures=True)
             written: deque[Future[Block]] = deque()
-            try:
-                for batch, images in _ahead(
-                    readers, self._read, _batches(blocks, self.job.config.batch_size)
-                ):
-                    for block, (values, valid) in zip(
-                        batch, self.way.translate(batch, images), strict=True
-                    ):
-                        written.append(writers.submit(self._write, block, values, valid))
-                    while len(written) > AHEAD:
-                        yield written.popleft().result()
-                while written:
+            batches = _batches(blocks, job.config.batch_size)
+            for batch, images in _ahead(readers, self._read, batches, ahead):
+                for block, made in zip(batch, self._translate(batch, images), strict=True):
+                    written.append(writers.submit(self._finish, block, made))
+                while len(written) > ahead:
                     yield written.popleft().result()
-            finally:
-                # After an error nobody waits for what was to be read; what is translated is kept.
-                readers.shutdown(wait=False, cancel_futures=True)
+            while written:
+                yield written.popleft().result()
 
-    def _read(self, batch: list[Block]) -> list[tuple[Values, Mask]]:
-        """Read what the blocks need."""
-        return [self.reader.read(self.way.needs(block)) for block in batch]
+    def _read(self, batch: list[Block]) -> list[Any]:
+        """Read what the blocks need, and make it ready; None of a block with nothing in it."""
+        source, way = self.job.source, self.way
+        return [
+            None
+            if source.is_blank(self.job.core(block))
+            else way.prepare(block, self.reader.read(way.needs(block)))
+            for block in batch
+        ]
+
+    def _translate(self, batch: list[Block], images: list[Any]) -> Iterator[Any]:
+        """Translate the blocks that have something in them; None for those that have not."""
+        full = [(b, i) for b, i in zip(batch, images, strict=True) if i is not None]
+        if full:
+            self._tell_rounding(full[0][1])
+        made = self.way.translate([block for block, _ in full], [image for _, image in full])
+        for image in images:
+            yield None if image is None else next(made)
+
+    def _tell_rounding(self, image: Any) -> None:
+        """Measure once in a run what the model's precision costs."""
+        model, tile = self.job.model, self.way.tile(image)
+        if tile is None or not isinstance(model, Engine) or self.parts.rounding is not None:
+            return
+        found = Rounding.of(model, tile, self.job.scaling)
+        self.parts.note_rounding(found)
+        if found.largest is not None:
+            log.info("%s", found)
+
+    def _finish(self, block: Block, made: Any) -> Block:
+        """Turn a translation into values of the output, and write them."""
+        if made is None:
+            return self._write_nothing(block)
+        return self._write(block, *self.way.finish(block, made))
 
     def _write(self, block: Block, values: Values, valid: Mask) -> Block:
+        with self._file(block) as sink:
+            sink.write(values, valid=valid)
+        return block
+
+    def _write_nothing(self, block: Block) -> Block:
+        """Write a block without a valid pixel: what was never written is nodata."""
+        with self._file(block) as sink:
+            if self.job.bands.nodata is None:
+                valid = np.zeros(sink.frame.shape, bool)
+                sink.write(self.job.nothing(valid), valid=valid)
+        return block
+
+    @contextmanager
+    def _file(self, block: Block) -> Iterator[RasterSink]:
+        """Open the file of a block to write to, and note what could not be read for it."""
         core = self.job.core(block)
-        frame = self.job.source.frame.crop(core)
         harmed = self.reader.lost(self.way.needs(block)) > 0
         if harmed:
             self.parts.note(block, self.reader.lost(core))
-        with RasterSink(self.parts.file(block), frame, self.job.bands, overwrite=True) as sink:
-            sink.write(values, valid=valid)
+        frame, bands = self.job.source.frame.crop(core), self.job.bands
+        file, options = self.parts.file(block), quick_options()
+        with RasterSink(file, frame, bands, overwrite=True, options=options) as sink:
+            yield sink
         if not harmed:
             self.parts.settle(block)
-        return block
 
 
 def _batches(blocks: list[Block], size: int) -> Iterator[list[Block]]:
@@ -101,14 +149,15 @@ def _batches(blocks: list[Block], size: int) -> Iterator[list[Block]]:
 
 def _ahead(
     pool: ThreadPoolExecutor,
-    read: Callable[[list[Block]], list[tuple[Values, Mask]]],
+    read: Callable[[list[Block]], list[Any]],
     batches: Iterable[list[Block]],
-) -> Iterator[tuple[list[Block], list[tuple[Values, Mask]]]]:
-    """Pairs of batches and what was read for them, `AHEAD` of need."""
-    waiting: deque[tuple[list[Block], Future[list[tuple[Values, Mask]]]]] = deque()
+    count: int,
+) -> Iterator[tuple[list[Block], list[Any]]]:
+    """Pairs of batches and what was read for them, ``count`` of them before they are needed."""
+    waiting: deque[tuple[list[Block], Future[list[Any]]]] = deque()
     for batch in batches:
         waiting.append((batch, pool.submit(read, batch)))
-        if len(waiting) > AHEAD:
+        if len(waiting) > count:
             done, images = waiting.popleft()
             yield done, images.result()
     while waiting:

@@ -66,7 +66,9 @@ class Lattice:
         try:
             plan = json.loads(source.tags[PLAN])
             size = plan["tile"] - plan["overlap"] if "tile" in plan else plan["size"]
-            return cls(size, -plan.get("row", 0), -plan.get("col", 0), plan["stride"])
+            row = plan.get("top", 0) - plan.get("row", 0)
+            col = plan.get("left", 0) - plan.get("col", 0)
+            return cls(size, row, col, plan["stride"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RasterError(
                 f"{source.name}: its tag {PLAN} is damaged; give the size of the blocks "
