@@ -79,7 +79,7 @@ def _same(pair: Pair) -> Pair:
 def demo(out: Path) -> Pair:
     """Make the scene of `geo-p2p demo`."""
     scene = write_scene(out / "scene", town=Town(7), size=1536, overwrite=True)
-    return Pair(scene.aerial, scene.map, {"tile_size": 256, "stride": 64, "buffer": 128})
+    return Pair(scene.aerial, scene.map, {"tile_size": 256, "stride": 128, "buffer": 128})
 
 
 def epochs_for(data: DataBunch, settings: Mapping[str, Any], seconds: float) -> int:

@@ -16,7 +16,16 @@ from geo_p2p.data import DataBunch, Origin
 from geo_p2p.raster import Bands
 
 SIDE = 32
-TINY: dict[str, Any] = {"halvings": 2, "ngf": 4, "ndf": 4, "layers": 1, "device": "cpu"}
+PLAIN: dict[str, Any] = {
+    **{"batch_size": 8, "lr": 2e-4, "detail": 0},
+    **{"ssim_weight": 0.0, "gan_weight": 1.0, "ema": 0.0},
+}
+"""A GAN and a pixel loss and nothing else, so that a test names what it is about."""
+
+TINY: dict[str, Any] = {
+    **PLAIN,
+    **{"halvings": 2, "ngf": 4, "ndf": 4, "layers": 1, "device": "cpu"},
+}
 """Settings of a training that takes a moment."""
 
 COLOURS = {1: (10, 20, 30, 255), 2: (200, 0, 0, 255), 5: (0, 200, 0, 255)}

@@ -22,12 +22,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hinge": {"gan": "hinge", "d_norm": "spectral", "lr_d": 4e-4, "lr": 1e-4},
     "scales": {"scales": 2, "feature_weight": 10.0, "gan": "lsgan"},
     "one scale with features": {"feature_weight": 10.0, "d_norm": "instance"},
+    "detail": {"detail": 3, "ema": 0.9, "ssim_weight": 1.0, "gan_weight": 0.3},
     "structure": {"gradient_weight": 10.0, "ssim_weight": 5.0},
     "shown": {"d_augment": "both", "scales": 3, "layers": 0},
     "pixels": {"layers": 0, "pixel_loss": "l2"},
     "resnet": {"generator": "resnet", "blocks": 2, "norm": "layer"},
-    "paper": {"recipe": "paper", "halvings": 3, "dropout": 0.5},
-    "paper, eval": {"recipe": "paper", "halvings": 3, "test_dropout": False},
+    "paper": {"recipe": "paper", "batch_size": 1, "halvings": 3, "dropout": 0.5},
+    "paper, eval": {"recipe": "paper", "batch_size": 1, "halvings": 3, "test_dropout": False},
     "bf16": {"precision": "bf16", "scales": 2, "d_norm": "spectral", "feature_weight": 1.0},
 }
 

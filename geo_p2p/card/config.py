@@ -61,8 +61,8 @@ class TrainConfig:
     recipe: str = "seamless"
     target: str = "auto"
     epochs: int = 100
-    batch_size: int = 8
-    lr: float = 2e-4
+    batch_size: int = 2
+    lr: float = 1e-3
     lr_d: float | None = None
     beta1: float = 0.5
     beta2: float = 0.999
@@ -70,7 +70,7 @@ class TrainConfig:
     decay: str = "step"
     generator: str = "unet"
     halvings: int = 5
-    detail: int = 0
+    detail: int = 8
     blocks: int = 6
     backbone: str = "resnet34"
     backbone_weights: str | None = None
@@ -91,8 +91,8 @@ class TrainConfig:
     ssim_weight: float = 0.0
     feature_weight: float = 0.0
     gan: str = "lsgan"
-    gan_weight: float = 1.0
-    ema: float = 0.0
+    gan_weight: float = 0.3
+    ema: float = 0.99
     augment: str = "dihedral"
     jitter: int = 0
     seed: int = 42
@@ -169,12 +169,16 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             {
                 "epochs": 200,
                 "batch_size": 1,
+                "lr": 2e-4,
                 "decay": "epoch",
                 "halvings": 8,
+                "detail": 0,
                 "norm": "instance",
                 "dropout": 0.5,
                 "test_dropout": True,
                 "gan": "bce",
+                "gan_weight": 1.0,
+                "ema": 0.0,
                 "augment": "mirror",
                 "jitter": 30,
             }
