@@ -29,6 +29,7 @@ PACKAGES = [
     "geo_p2p.report",
     "geo_p2p.scene",
     "geo_p2p.seams",
+    "geo_p2p.translate",
 ]
 
 REQUIRES = [
@@ -58,6 +59,7 @@ TEST_REQUIRES = [
     "pyproj>=3.6",
     "pytest>=8.2",
     "rio-cogeo>=5.4",
+    "rioxarray>=0.15",
     "ruff==0.17.*",
     "scikit-image>=0.23",
     "tensorboard>=2.14",

@@ -139,6 +139,24 @@ class Bounds(Parsed[tuple[float, float, float, float]]):
         return left, bottom, right, top
 
 
+class PixelSize(Parsed[float | tuple[float, float] | str]):
+    """A pixel size, ``0.5``, its width and height, ``0.5,0.25``, or ``model``."""
+
+    name = "size"
+
+    def parse(self, text: str) -> float | tuple[float, float] | str:
+        """Return the number, the two, or the word."""
+        if text == "model":
+            return text
+        try:
+            numbers = [float(word) for word in text.split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 2) or not all(isfinite(n) and n > 0 for n in numbers):
+            self.fail(f"{text!r} is no pixel size: give 0.5, or x and y: 0.5,0.25, or model")
+        return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
 class Device(Parsed[str]):
     """The name of a device; whether it is there is for the library to say."""
 

@@ -1,8 +1,9 @@
 """``geo-p2p predict-raster``: translate a raster of any size."""
 
 import logging
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,16 +11,22 @@ from geo_p2p.card import TrainConfig
 from geo_p2p.card.config import CHOICES
 from geo_p2p.predict import PredictConfig
 from geo_p2p.predict.config import ANCHORS, ON_ERROR
+from geo_p2p.raster import RESAMPLINGS, find_rasters
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
 from . import options, output
+
+if TYPE_CHECKING:
+    from geo_p2p.model_file import Translator
+
+MODES = ("items", "mosaic", "bands")
+"""What several inputs are; the first two as for ``export-chips``."""
 
 log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument("src", metavar="INPUT")
-@click.argument("dst", metavar="[OUTPUT]", required=False)
+@click.argument("files", metavar="INPUT... [OUTPUT]", nargs=-1, required=True)
 @click.option(
     "--model", help="Model folder, or name under ./models.  [default: $GEO_P2P_MODEL, else newest]"
 )
@@ -51,7 +58,29 @@ log = logging.getLogger(__name__)
     show_default="what keeps the network busy",
     help="Threads that read, and as many that write.",
 )
+@click.option(
+    "--processing-mode",
+    type=click.Choice(MODES),
+    default="items",
+    show_default=True,
+    help="Several INPUTs: an output each, one mosaic, or bands of one raster.",
+)
+@click.option("--dst-crs", metavar="CRS", help="Warp INPUT onto this CRS first: EPSG:32633.")
+@click.option(
+    "--res",
+    type=options.PixelSize(),
+    help="And onto this pixel size, CRS units; model: that of the training.",
+)
+@click.option(
+    "--resampling",
+    type=click.Choice(RESAMPLINGS),
+    default=PredictConfig.resampling,
+    show_default=True,
+    help="How it is warped; auto: by what it holds.",
+)
 @options.bounds
+@click.option("--mask", metavar="AOI", help="Only inside the polygons of this vector file.")
+@click.option("--tta", is_flag=True, help="Mean over the 8 ways to turn and flip: 8 times slower.")
 @options.bidx
 @options.co
 @click.option(
@@ -91,18 +120,16 @@ log = logging.getLogger(__name__)
     help="Where INPUT cannot be read: stop, or give up those pixels.",
 )
 @click.option("--keep-parts", is_flag=True, help="Leave the block files beside the output.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be done, and write nothing.")
 @options.overwrite
 @options.json
 def predict_raster(
-    src: str,
-    dst: str | None,
+    files: tuple[str, ...],
     model: str | None,
-    bidx: tuple[int, ...] | None,
+    processing_mode: str,
     device: str,
     precision: str,
-    overwrite: bool,
     as_json: bool,
-    co: dict[str, str],
     **settings: Any,
 ) -> None:
     """Translate INPUT, of any size, into the Cloud Optimized GeoTIFF OUTPUT.
@@ -110,17 +137,117 @@ def predict_raster(
     OUTPUT lies on the pixels of INPUT; without a name it is <INPUT>_translated.tif in the working
     directory. An interrupted run, started again, goes on where it was. Of a run in shards, each
     makes its own blocks in <OUTPUT>.parts, and `mosaic` finishes it.
+
+    INPUT may be anything that GDAL opens, also from an archive or by HTTP, or a folder, a pattern
+    or a STAC file of many rasters; of several, OUTPUT is a folder, or a template such as
+    out/{stem}.tif. Of two names or more the last is OUTPUT.
     """
     from geo_p2p.model_file import find_model, load_model
-    from geo_p2p.translate import translate
 
     path = find_model(model)
     if model is None:
         log.info("model: %s", path)
     translator = load_model(path, device, precision)
-    config = PredictConfig(options=co, **settings)
-    with output.progress("Predicting") as report:
-        done = translate(
-            translator, src, dst, config, bidx=bidx, overwrite=overwrite, progress=report
+    work = Work.of(files, processing_mode, translator, settings)
+    if settings["dry_run"]:
+        record: dict[str, Any] = work.foreseen()
+    else:
+        record = work.done()
+    output.show(record, as_json=as_json)
+    if record.get("failed"):
+        raise click.exceptions.Exit(1)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the words of the command ask for.
+
+    Parameters
+    ----------
+    translator : the model.
+    rasters : the files of each raster.
+    many : whether each has an output of its own, by its name.
+    dst : OUTPUT, or None.
+    mosaic : whether all make one mosaic.
+    config, bidx, overwrite : see `geo_p2p.predict_raster`.
+    """
+
+    translator: "Translator"
+    rasters: list[tuple[str, ...]]
+    many: bool
+    dst: str | None
+    mosaic: bool
+    config: PredictConfig
+    bidx: tuple[int, ...] | None
+    overwrite: bool
+
+    @classmethod
+    def of(
+        cls,
+        files: tuple[str, ...],
+        mode: str,
+        translator: "Translator",
+        settings: dict[str, Any],
+    ) -> "Work":
+        """Find the rasters, and take the settings apart."""
+        inputs, dst = (files[:-1], files[-1]) if len(files) > 1 else (files, None)
+        rasters = [raster for spec in inputs for raster in find_rasters(spec)]
+        single = len(rasters) == 1 and not Path(inputs[0]).is_dir()
+        if mode == "bands":
+            rasters, single = [tuple(file for raster in rasters for file in raster)], True
+        names = {field.name for field in fields(PredictConfig)} & settings.keys()
+        config = PredictConfig(options=settings["co"], **{name: settings[name] for name in names})
+        return cls(
+            translator=translator,
+            rasters=rasters,
+            many=not single and mode == "items",
+            dst=dst,
+            mosaic=mode == "mosaic",
+            config=config,
+            bidx=settings["bidx"],
+            overwrite=settings["overwrite"],
         )
-    output.show({**asdict(done), "precision": translator.precision}, as_json=as_json)
+
+    def source(self) -> Any:
+        """Return the one raster: its files, or the mosaic of all."""
+        from geo_p2p.translate import open_mosaic
+
+        if not self.mosaic:
+            return self.rasters[0]
+        return open_mosaic(self.translator, self.rasters, self.bidx, self.config.resampling)
+
+    def foreseen(self) -> dict[str, Any]:
+        """Tell what would be done."""
+        from geo_p2p.translate import plan_each, plan_raster
+
+        if self.many:
+            each = plan_each(self.translator, self.rasters, self.dst, self.config, **self._how)
+            return {"rasters": [asdict(plan) for plan in each]}
+        asked = {field.name: getattr(self.config, field.name) for field in fields(self.config)}
+        src = self.source()
+        return asdict(plan_raster(src, self.dst, model=self.translator, **self._how, **asked))
+
+    def done(self) -> dict[str, Any]:
+        """Do it, and tell what was done."""
+        from geo_p2p.translate import translate, translate_each
+
+        precision = {"precision": self.translator.precision}
+        asked = self.dst, self.config
+        if not self.many:
+            with output.progress("Predicting") as report:
+                src = self.source()
+                made = translate(self.translator, src, *asked, progress=report, **self._how)
+            return {**asdict(made), **precision}
+        with output.bars() as tell:
+            several, failed = translate_each(
+                self.translator, self.rasters, *asked, progress=tell, **self._how
+            )
+        return {
+            "rasters": [{**asdict(made), **precision} for made in several],
+            "failed": [asdict(each) for each in failed],
+        }
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """What all ways of translating ask for."""
+        return {"bidx": self.bidx, "overwrite": self.overwrite}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from geo_p2p.grid import TileGrid
     from geo_p2p.pix2pix import Pix2Pix, estimate_batch_size
     from geo_p2p.raster import Frame, RasterSink, RasterSource
-    from geo_p2p.translate import predict_raster
+    from geo_p2p.translate import plan_raster, predict_array, predict_raster
 
 __version__ = "0.1.0"
 
@@ -48,6 +48,8 @@ __all__ = [
     "TrainConfig",
     "estimate_batch_size",
     "export_chips",
+    "plan_raster",
+    "predict_array",
     "predict_raster",
     "prepare_data",
 ]
@@ -70,6 +72,8 @@ _HOMES = {
     "TrainConfig": "geo_p2p.card",
     "estimate_batch_size": "geo_p2p.pix2pix",
     "export_chips": "geo_p2p.chips",
+    "plan_raster": "geo_p2p.translate",
+    "predict_array": "geo_p2p.translate",
     "predict_raster": "geo_p2p.translate",
     "prepare_data": "geo_p2p.data",
 }

@@ -188,7 +188,8 @@ def test_a_damaged_part_is_an_error_and_leaves_the_old_mosaic(tmp_path: Path, da
         parts[1][0].unlink()
     else:
         parts[1][0].write_bytes(parts[1][0].read_bytes()[:2000])
-    with pytest.raises(RasterError, match=r"a\.tif: cannot be written \(.+\)") as caught:
+    named = r"a\.tif: cannot be written \(.+\)|0 512\.tif: cannot be read"
+    with pytest.raises(RasterError, match=named) as caught:
         write_mosaic(parts, path, frame, bands, overwrite=True)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == b"old"

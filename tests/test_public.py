@@ -23,7 +23,7 @@ PROMISED = {
     "geo_p2p.grid": {"TileGrid"},
     "geo_p2p.pix2pix": {"Pix2Pix", "estimate_batch_size"},
     "geo_p2p.raster": {"Frame", "RasterSink", "RasterSource"},
-    "geo_p2p.translate": {"predict_raster"},
+    "geo_p2p.translate": {"plan_raster", "predict_array", "predict_raster"},
 }
 HOMES = {name: home for home, names in PROMISED.items() for name in names}
 

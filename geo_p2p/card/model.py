@@ -31,6 +31,7 @@ class ModelCard:
     crs : name of that CRS.
     metrics : scores on the validation part, by name.
     provenance : how it came about: settings, versions, split, seed.
+    name : under which it was saved; "" before. It tells no two cards apart.
 
     Raises
     ------
@@ -52,6 +53,7 @@ class ModelCard:
     crs: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a network that cannot be."""
@@ -123,6 +125,7 @@ class ModelCard:
                 raise ModelError("the model was written by another version of geo_p2p; update it")
             size = own.pop("pixel_size")
             return cls(
+                name=str(emd.get("ModelName", "")),
                 size=emd["ImageHeight"],
                 input=Scaling.from_json(own.pop("input")),
                 target=Scaling.from_json(own.pop("target")),

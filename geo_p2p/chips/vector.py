@@ -211,6 +211,12 @@ class VectorSource:
         object.__setattr__(other, "_burnt", self._burnt.moved(self.like, frame))
         return other
 
+    def touches(self, window: Window) -> bool:
+        """Whether a shape touches a window, px of the frame; it may cover no pixel's centre."""
+        (top, bottom), (left, right) = window.toranges()
+        around = shapely.box(left, top, right, bottom)
+        return bool(self._burnt.tree.query(around, predicate="intersects").size)
+
     def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Rasterise a window.
 

@@ -14,7 +14,7 @@ from geo_p2p.model_file import Translator
 from geo_p2p.networks import BACKBONES, GENERATORS, Generator, freeze
 from geo_p2p.pix2pix.plan import available_metrics
 from geo_p2p.report import Figure, loss_curves
-from geo_p2p.translate import predict_raster
+from geo_p2p.translate import predict_array, predict_raster
 
 __all__ = ["Usable"]
 
@@ -55,6 +55,10 @@ class Usable:
     ) -> Path:
         """Translate a raster of any size: see `geo_p2p.predict_raster`."""
         return predict_raster(src, dst, model=self.translator, **settings)
+
+    def predict_array(self, image: Any, valid: Any = None, **settings: Any) -> Any:
+        """Translate an array, or an xarray.DataArray: see `geo_p2p.predict_array`."""
+        return predict_array(image, valid, model=self.translator, **settings)
 
     def predict(self, path: str | Path) -> Path:
         """Translate one image, under arcgis.learn's name for it.

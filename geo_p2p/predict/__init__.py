@@ -15,18 +15,29 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from geo_p2p.chips.chip import Source
 from geo_p2p.errors import RasterError
 from geo_p2p.grid import Block
 from geo_p2p.predict.config import PredictConfig
+from geo_p2p.predict.forecast import Forecast, forecast
 from geo_p2p.predict.mosaicking import Prediction, mosaic, publish
 from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job, Model
 from geo_p2p.predict.resume import Resumption, as_begun
 from geo_p2p.predict.scattered import Crew, Loader, crew_of
 from geo_p2p.predict.shards import Shard
-from geo_p2p.raster import RasterSource, check_options, refuse_to_clobber
+from geo_p2p.raster import check_options, refuse_to_clobber
 
-__all__ = ["Loader", "Model", "PredictConfig", "Prediction", "mosaic", "predict"]
+__all__ = [
+    "Forecast",
+    "Loader",
+    "Model",
+    "PredictConfig",
+    "Prediction",
+    "foresee",
+    "mosaic",
+    "predict",
+]
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +46,7 @@ Progress = Callable[[int, int], None]
 
 def predict(
     model: Model,
-    source: RasterSource,
+    source: Source,
     dst: str | Path,
     config: PredictConfig | None = None,
     *,
@@ -92,7 +103,30 @@ def predict(
     return replace(done, mpx_per_s=speed)
 
 
-def _require_room(dst: Path, source: RasterSource, overwrite: bool) -> None:
+def foresee(
+    model: Model,
+    source: Source,
+    dst: str | Path,
+    config: PredictConfig | None = None,
+    *,
+    overwrite: bool = False,
+    precision: str = "",
+) -> Forecast:
+    """Foresee what `predict` would do, and refuse what it would refuse; nothing is written.
+
+    Parameters
+    ----------
+    model, source, dst, config, overwrite : as for `predict`.
+    precision : name of the number format of the model, to be told.
+    """
+    config, dst = config or PredictConfig(), Path(dst)
+    _require_room(dst, source, overwrite)
+    job = as_begun(model, source, config, Parts.of(dst))
+    check_options(job.bands, config.options)
+    return forecast(job, dst, precision)
+
+
+def _require_room(dst: Path, source: Source, overwrite: bool) -> None:
     """Refuse a place that is taken, by the very raster to read before all."""
     if dst.exists() and any(Path(p).exists() and dst.samefile(p) for p in source.paths):
         raise RasterError(f"{dst}: is the raster to translate; choose another name")

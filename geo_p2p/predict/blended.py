@@ -43,7 +43,7 @@ class Blended(Way):
         forward, grid = self.job.model.card.input.forward, self.tiles
         for block, (values, valid) in zip(batch, images, strict=True):
             core, read = self.job.core(block), self.needs(block)
-            kept = valid[overlap_of(read, core)]
+            kept = self.job.kept(block, valid[overlap_of(read, core)])
             if not kept.any():
                 yield self.job.nothing(kept), kept
                 continue

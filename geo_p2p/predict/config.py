@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from geo_p2p.errors import ModelError
 
@@ -27,7 +28,12 @@ class PredictConfig:
         both reach a halo and a stride further.
     batch_size : blocks a call of the model; a network takes them one by one all the same.
     workers : threads that read, and as many that write; None for what keeps the network busy.
-    bounds : left, bottom, right, top in CRS units of the raster; None for all of it.
+    dst_crs, res : CRS, and pixel size in its units, to warp the raster onto before it is
+        translated; "model" for the pixel size of the training; None for the raster's own.
+    resampling : how, as for `geo_p2p.raster.RasterSource`.
+    bounds : left, bottom, right, top in CRS units of the output; None for all of it.
+    mask : vector file, of any CRS, outside whose polygons the output is nodata; None for all.
+    tta : whether to take the mean over the eight ways to turn and flip a tile.
     dtype : type of the output; None for the target's own.
     options : creation options of the Cloud Optimized GeoTIFF.
     keep_parts : whether to leave the block files beside the mosaic.
@@ -44,7 +50,12 @@ class PredictConfig:
     anchor: str = "raster"
     batch_size: int = 1
     workers: int | None = None
+    dst_crs: str | None = None
+    res: float | tuple[float, float] | str | None = None
+    resampling: str = "auto"
     bounds: tuple[float, float, float, float] | None = None
+    mask: str | Path | None = None
+    tta: bool = False
     dtype: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     keep_parts: bool = False

@@ -33,7 +33,7 @@ class Exact(Way):
     def prepare(self, block: Block, image: Image) -> tuple[Tile, Mask] | None:
         """Scale what was read and mirror it out to a tile; with it goes the mask of the core."""
         values, valid = image
-        kept = valid[overlap_of(block.read, self.job.core(block))]
+        kept = self.job.kept(block, valid[overlap_of(block.read, self.job.core(block))])
         if not kept.any():
             return None  # there is nothing to translate where nothing is valid
         return block.extend(by_strips(self.job.model.card.input.forward, values, valid)), kept

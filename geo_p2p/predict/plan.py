@@ -11,14 +11,20 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geo_p2p.card import ModelCard, Scaling
+from geo_p2p.chips.chip import Source
+from geo_p2p.chips.vector import VectorSource
 from geo_p2p.errors import ModelError, RasterError
 from geo_p2p.grid import Block, BlockPlan, TileGrid, intersection, overlap_of
 from geo_p2p.predict.anchor import first_block
+from geo_p2p.predict.area import area_of
 from geo_p2p.predict.config import PredictConfig
+from geo_p2p.predict.dihedral import averaged
+from geo_p2p.predict.lattice import on_lattice
 from geo_p2p.predict.model import Model
+from geo_p2p.predict.provenance import provenance
 from geo_p2p.predict.sizing import Sizing
 from geo_p2p.predict.strips import by_strips
-from geo_p2p.raster import Bands, Frame, RasterSource
+from geo_p2p.raster import Bands, Frame
 from geo_p2p.raster.bands import fits
 from geo_p2p.raster.files import stamp_of
 from geo_p2p.raster.mosaic import GDAL_TYPES
@@ -31,15 +37,17 @@ class Job:
     """A model, a raster and the plan to bring them together."""
 
     model: Model
-    source: RasterSource
+    source: Source
     config: PredictConfig
     plan: BlockPlan
     window: Window
     scaling: Scaling
 
     @classmethod
-    def of(cls, model: Model, source: RasterSource, config: PredictConfig) -> "Job":
+    def of(cls, model: Model, source: Source, config: PredictConfig) -> "Job":
         """Plan the blocks of a raster for a model, or refuse what cannot be brought together."""
+        model = averaged(model) if config.tta else model
+        source = on_lattice(source, model.card, config)
         _require_bands(model.card, source)
         frame = source.frame
         window = frame.window if config.bounds is None else frame.window_of(config.bounds)
@@ -60,8 +68,26 @@ class Job:
 
     @cached_property
     def blocks(self) -> list[Block]:
-        """Blocks of the plan that hold pixels of the window."""
-        return [block for block in self.plan if intersection(block.core, self.window) is not None]
+        """Blocks of the plan that hold pixels of the window, and of the mask."""
+        inside = [block for block in self.plan if intersection(block.core, self.window) is not None]
+        mask = self.mask
+        return [b for b in inside if mask is None or mask.touches(self.core(b))]
+
+    @cached_property
+    def mask(self) -> VectorSource | None:
+        """Polygons outside which the output is nodata."""
+        return area_of(self.config.mask, self.source.frame, self.window)
+
+    def kept(self, block: Block, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which pixels of a block's core become values: (rows, cols), of those that are valid.
+
+        What the model sees is not masked: inside the polygons the values are those of a run
+        without them.
+        """
+        if self.mask is None:
+            return valid
+        inside: NDArray[np.bool_] = self.mask.read(self.core(block))[0][0] > 0
+        return valid & inside
 
     def core(self, block: Block) -> Window:
         """The part of a block's core that is wanted, px of the raster."""
@@ -122,6 +148,7 @@ class Job:
         return {
             "plan": asdict(self.plan),
             "window": list(self.window.flatten()),
+            "mask": self.mask and stamp_of(self.mask.path),
             "source": [stamp_of(path) for path in source.paths],
             "bands": source.bands and list(source.bands),
             "lattice": [*source.frame.transform[:6], source.frame.crs.to_wkt(), source.method],
@@ -142,7 +169,19 @@ class Job:
             "GEO_P2P_SOURCE": self.source.name,
             "GEO_P2P_TILES": "exact" if card.tile_safe else "blended",
             "GEO_P2P_PLAN": json.dumps(plan),
+            **provenance(card),
+            **self._unusual,
         }
+
+    @property
+    def _unusual(self) -> dict[str, str]:
+        """Provenance of what is done only when it is asked for."""
+        told = {
+            "GEO_P2P_RESAMPLING": "" if self.source.method == "none" else self.source.method,
+            "GEO_P2P_MASK": str(self.config.mask or ""),
+            "GEO_P2P_TTA": "mean of 8 views" if self.config.tta else "",
+        }
+        return {key: value for key, value in told.items() if value}
 
 
 def blending_tiles(card: ModelCard, height: int, width: int) -> TileGrid:
@@ -156,11 +195,12 @@ def require_finite(scaled: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         raise ModelError("the model gave values that are not finite; its weights are unusable")
 
 
-def _require_bands(card: ModelCard, source: RasterSource) -> None:
+def _require_bands(card: ModelCard, source: Source) -> None:
     """Refuse a raster with more or fewer bands than the model takes."""
-    if source.count != card.input.count:
+    count = source.info.count
+    if count != card.input.count:
         raise ModelError(
-            f"{source.name}: {source.count} bands, but the model takes {card.input.count}; "
+            f"{source.name}: {count} bands, but the model takes {card.input.count}; "
             "choose them by number (--bidx)"
         )
 

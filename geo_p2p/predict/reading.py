@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geo_p2p.chips.chip import Source
 from geo_p2p.errors import RasterError
 from geo_p2p.grid import intersection, overlap_of, span_window
 from geo_p2p.raster import RasterSource
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "is_blank", "strip_bytes"]
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Reader:
     lenient : whether to give up pixels rather than to stop.
     """
 
-    source: RasterSource
+    source: Source
     lenient: bool = False
     _lost: dict[Place, bool] = field(default_factory=dict)
     _lock: Any = field(default_factory=threading.Lock)
@@ -74,7 +75,8 @@ class Reader:
 
     def _read_by_cells(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read what can be read."""
-        values = np.zeros((self.source.count, window.height, window.width), self.source.dtype)
+        info = self.source.info
+        values = np.zeros((info.count, window.height, window.width), info.dtype)
         valid = np.zeros((window.height, window.width), bool)
         for place in _cells(window):
             cell = self._cell(place)
@@ -111,3 +113,13 @@ def _cells(window: Window) -> list[Place]:
     rows = range(window.row_off // CELL, -(-(window.row_off + window.height) // CELL))
     cols = range(window.col_off // CELL, -(-(window.col_off + window.width) // CELL))
     return [(row, col) for row in rows for col in cols]
+
+
+def is_blank(source: Source, window: Window) -> bool:
+    """Whether a raster says, without being read, that it holds nothing in a window."""
+    return isinstance(source, RasterSource) and source.is_blank(window)
+
+
+def strip_bytes(source: Source, rows: int) -> int:
+    """Bytes of a raster in strips that some rows of tiles need again; 0 where it lies in tiles."""
+    return source.strip_bytes(rows) if isinstance(source, RasterSource) else 0

@@ -5,24 +5,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from geo_p2p.chips.chip import Source
 from geo_p2p.errors import RasterError
 from geo_p2p.predict.config import PredictConfig
+from geo_p2p.predict.dihedral import averaged
 from geo_p2p.predict.layout import Layout
 from geo_p2p.predict.parts import Parts, differences
 from geo_p2p.predict.plan import Job, Model
 from geo_p2p.predict.shards import Shard
-from geo_p2p.raster import RasterSource
 
 __all__ = ["Resumption", "as_begun"]
 
 log = logging.getLogger(__name__)
 
 
-def as_begun(model: Model, source: RasterSource, config: PredictConfig, parts: Parts) -> Job:
+def as_begun(model: Model, source: Source, config: PredictConfig, parts: Parts) -> Job:
     """Plan a job, in blocks of the size in which an earlier run of the model has begun it.
 
     A size that is asked for comes first, and nothing is taken over where to begin anew is.
     """
+    model = averaged(model) if config.tta else model
     if config.block_size is None and config.resume is not False:
         earlier = parts.recipe
         if earlier.get("model") == model.fingerprint:

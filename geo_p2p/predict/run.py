@@ -18,10 +18,10 @@ from geo_p2p.predict.exact import Exact
 from geo_p2p.predict.model import Engine
 from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job
-from geo_p2p.predict.reading import Reader
+from geo_p2p.predict.reading import Reader, is_blank, strip_bytes
 from geo_p2p.predict.rounding import Rounding
 from geo_p2p.predict.way import Way
-from geo_p2p.raster import RasterSink, bounded_cache, quick_options
+from geo_p2p.raster import RasterSink, Statistics, bounded_cache, quick_options
 
 __all__ = ["Runner"]
 
@@ -60,7 +60,7 @@ class Runner:
     def run(self, blocks: list[Block]) -> Generator[Block, None, None]:
         """Read, translate and write blocks; reading and writing run beside the model."""
         ahead, job = AHEAD * self.threads, self.job
-        again = job.source.strip_bytes(job.plan.tile_shape[0])
+        again = strip_bytes(job.source, job.plan.tile_shape[0])
         with ExitStack() as stack:
             stack.enter_context(bounded_cache(again))
             if isinstance(job.model, Engine):
@@ -84,7 +84,7 @@ class Runner:
         source, way = self.job.source, self.way
         return [
             None
-            if source.is_blank(self.job.core(block))
+            if is_blank(source, self.job.core(block))
             else way.prepare(block, self.reader.read(way.needs(block)))
             for block in batch
         ]
@@ -115,20 +115,22 @@ class Runner:
         return self._write(block, *self.way.finish(block, made))
 
     def _write(self, block: Block, values: Values, valid: Mask) -> Block:
-        with self._file(block) as sink:
+        tags = {} if self.job.bands.categorical else Statistics.of(values, valid).tags
+        with self._file(block, tags) as sink:
             sink.write(values, valid=valid)
         return block
 
     def _write_nothing(self, block: Block) -> Block:
         """Write a block without a valid pixel: what was never written is nodata."""
-        with self._file(block) as sink:
+        core = self.job.core(block)
+        with self._file(block, Statistics(core.height * core.width).tags) as sink:
             if self.job.bands.nodata is None:
                 valid = np.zeros(sink.frame.shape, bool)
                 sink.write(self.job.nothing(valid), valid=valid)
         return block
 
     @contextmanager
-    def _file(self, block: Block) -> Iterator[RasterSink]:
+    def _file(self, block: Block, tags: dict[str, str]) -> Iterator[RasterSink]:
         """Open the file of a block to write to, and note what could not be read for it."""
         core = self.job.core(block)
         harmed = self.reader.lost(self.way.needs(block)) > 0
@@ -136,7 +138,8 @@ class Runner:
             self.parts.note(block, self.reader.lost(core))
         frame, bands = self.job.source.frame.crop(core), self.job.bands
         file, options = self.parts.file(block), quick_options()
-        with RasterSink(file, frame, bands, overwrite=True, options=options) as sink:
+        how: dict[str, Any] = {"options": options, "tags": tags}
+        with RasterSink(file, frame, bands, overwrite=True, **how) as sink:
             yield sink
         if not harmed:
             self.parts.settle(block)

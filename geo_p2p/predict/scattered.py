@@ -9,13 +9,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from geo_p2p.chips.chip import Source
 from geo_p2p.errors import ModelError, RasterError
 from geo_p2p.grid import Block
 from geo_p2p.predict.config import PredictConfig
 from geo_p2p.predict.parts import Parts, differences
 from geo_p2p.predict.plan import Job, Model
 from geo_p2p.predict.run import Runner
-from geo_p2p.raster import RasterSource
 from geo_p2p.scatter import on_cluster
 
 __all__ = ["Crew", "Loader", "crew_of"]
@@ -41,7 +41,7 @@ class Order:
     """
 
     loader: Loader
-    source: RasterSource
+    source: Source
     config: PredictConfig
     folder: Path
     recipe: str

@@ -97,7 +97,8 @@ def _files(text: str) -> list[str]:
         if not found:
             raise RasterError(f"{text}: the folder holds no raster; name another, or a pattern")
         return found
-    if path.exists() or not glob.has_magic(text):
+    # In an address a question mark is no pattern.
+    if path.exists() or not glob.has_magic(text) or "://" in text or text.startswith("/vsi"):
         return [text]
     matches = _matches(path)
     # What a pattern spells out is meant, whatever its name ends with.

@@ -20,12 +20,15 @@ from .files import (
     Reports,
     discard,
     one_line,
+    open_quietly,
     partial_path,
     publish,
     refuse_to_clobber,
     translated,
 )
 from .frame import Frame
+from .source import RasterSource
+from .statistics import Statistics
 
 __all__ = ["check_options", "write_mosaic"]
 
@@ -60,11 +63,13 @@ def write_mosaic(
 ) -> Path:
     """Put block files together into a Cloud Optimized GeoTIFF.
 
-    Idempotent: it reads the blocks through a VRT and moves the finished file to its place.
+    Idempotent: it reads the blocks through a VRT and moves the finished file to its place. Values
+    carry the statistics of their bands, so that QGIS and others need not guess a first stretch.
 
     Parameters
     ----------
-    parts : files and the windows of the frame they fill; together they fill it.
+    parts : files and the windows of the frame they fill, none twice; where there is none, pixels
+        are invalid.
     path : where the mosaic shall appear.
     frame, bands : where its pixels are and what they hold.
     overwrite : whether to replace a file of that name.
@@ -91,7 +96,8 @@ def write_mosaic(
     discard(partial)
     try:
         with translated(path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-            vrt.write_text(vrt_of(parts, frame, bands, tags or {}), encoding="utf-8")
+            measured = _measured(parts, frame, bands)
+            vrt.write_text(vrt_of(parts, frame, bands, tags or {}, measured), encoding="utf-8")
             with Reports() as gdal:
                 rasterio.shutil.copy(vrt, partial, driver="COG", **_creation(bands, options))
             if gdal.errors:
@@ -100,6 +106,21 @@ def write_mosaic(
     finally:
         discard(partial)
     return path
+
+
+def _measured(parts: Sequence[Part], frame: Frame, bands: Bands) -> list[dict[str, str]]:
+    """Statistics of each band, as metadata items; of class numbers they would mean nothing."""
+    if bands.categorical:
+        return []
+    found = Statistics.total(_statistics_of(path) for path, _ in parts)
+    return [found.of_band(index, frame.height * frame.width) for index in range(bands.count)]
+
+
+def _statistics_of(path: Path) -> Statistics:
+    """Statistics of a block file: those it carries, or of its values."""
+    with open_quietly(str(path)) as dataset:
+        carried = Statistics.from_tags(dataset.tags())
+    return Statistics.of(*RasterSource(path).read()) if carried is None else carried
 
 
 def check_options(bands: Bands, options: Mapping[str, str] | None = None) -> None:
@@ -157,11 +178,17 @@ def _creation(bands: Bands, options: Mapping[str, str] | None) -> dict[str, Any]
     }
 
 
-def vrt_of(parts: Sequence[Part], frame: Frame, bands: Bands, tags: Mapping[str, str]) -> str:
+def vrt_of(
+    parts: Sequence[Part],
+    frame: Frame,
+    bands: Bands,
+    tags: Mapping[str, str],
+    band_tags: Sequence[Mapping[str, str]] = (),
+) -> str:
     """Return the XML of a VRT over block files.
 
-    Mask, description, unit, scale, colour interpretation, palette, class names and nodata value
-    are spelled out: a VRT knows of them only what it is told.
+    Mask, description, unit, scale, colour interpretation, palette, class names, nodata value and
+    the metadata of the bands are spelled out: a VRT knows of them only what it is told.
 
     References
     ----------
@@ -172,17 +199,24 @@ def vrt_of(parts: Sequence[Part], frame: Frame, bands: Bands, tags: Mapping[str,
     )
     _child(root, "SRS", frame.crs.to_wkt())
     _child(root, "GeoTransform", ", ".join(repr(v) for v in frame.transform.to_gdal()))
-    metadata = _child(root, "Metadata")
-    for key, value in tags.items():
-        _child(metadata, "MDI", value, key=key)
+    _add_tags(root, tags)
     for index in range(bands.count):
         band = _child(root, "VRTRasterBand", dataType=GDAL_TYPES[bands.dtype], band=str(index + 1))
+        if band_tags:
+            _add_tags(band, band_tags[index])
         _describe(band, bands, index)
         _add_sources(band, parts, str(index + 1))
     if bands.nodata is None:
         mask = _child(_child(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
         _add_sources(mask, parts, "mask,1")
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _add_tags(element: ElementTree.Element, tags: Mapping[str, str]) -> None:
+    """Spell out metadata items."""
+    metadata = _child(element, "Metadata")
+    for key, value in tags.items():
+        _child(metadata, "MDI", value, key=key)
 
 
 def _describe(element: ElementTree.Element, bands: Bands, index: int) -> None:
