@@ -53,7 +53,7 @@ def holed(count: int, seed: int) -> list[Any]:
 @pytest.mark.parametrize("kind", ["values", "classes"])
 def test_validation_is_scored_as_the_saved_model_would_be(kind: str) -> None:
     if kind == "values":
-        data, names = bunch(holed(8, 0), holed(5, 50)), ["l1", "psnr", "ssim", "hp_l1"]
+        data, names = bunch(holed(8, 0), holed(5, 50)), ["l1", "rmse", "psnr", "ssim", "hp_l1"]
     else:
         data = bunch(classed(8), classed(5, seed=50), colors=COLOURS)
         names = ["accuracy", "miou"]

@@ -21,7 +21,7 @@ from geo_p2p.pix2pix.callbacks import Chance, Schedule, one_cycle
 from geo_p2p.pix2pix.checkpoints import Checkpoints
 from geo_p2p.pix2pix.loggers import Board, HistoryFile, Samples, WeightsAndBiases
 from geo_p2p.pix2pix.memory import told_of_memory
-from geo_p2p.pix2pix.plan import FitConfig, has_stalled
+from geo_p2p.pix2pix.plan import FitConfig, has_stalled, require_monitored
 from geo_p2p.pix2pix.progress import Bar, Progress
 from geo_p2p.pix2pix.state import restore, take
 from geo_p2p.pix2pix.telemetry import Listener, Telemetry
@@ -53,11 +53,14 @@ def fit(
     ------
     ModelError
         If a loss or gradient is no longer a number; the weights are then those of the last epoch.
+        If the plan watches what no epoch would have.
     """
+    data = training.data
+    require_monitored(plan, bool(data.scalings[1].classes), len(data.chips[1]))
     training.plan = plan
     files = plan.checkpoint is not False or plan.tensorboard or bool(plan.wandb)
     if training.folder is None and files:
-        training.folder = _run_folder(training.data.origin.working_dir)
+        training.folder = _run_folder(data.origin.working_dir)
     processes.wait()  # before the first of them makes the folder
     with seeded(training):
         stopped = plan.early_stopping and has_stalled(training.rows, plan.monitor)
@@ -123,6 +126,7 @@ def _listeners(
         training.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ModelError(f"{training.folder}: cannot be made ({error.strerror})") from error
+    stack.callback(_remove_empty, training.folder)
     samples = Samples(training)
     yield HistoryFile(training)
     yield samples
@@ -139,6 +143,12 @@ def _listeners(
         checkpoints = Checkpoints(training)
         checkpoints.begin()
         yield checkpoints
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of a run that failed in its first epoch: it is no run to go on with."""
+    with contextlib.suppress(OSError):  # it is not empty
+        folder.rmdir()
 
 
 def _finish(training: Training, plan: FitConfig) -> None:
