@@ -79,9 +79,10 @@ def _train(
     bar = Bar(progress if first else False, done, plan.epochs)
     good = _Good(training)
     with contextlib.ExitStack() as stack:
-        listeners: list[Listener] = [good]
+        listeners: list[Listener] = []
         if first:
-            listeners += [Watch(training), *_listeners(training, plan, stack)]
+            listeners = [Watch(training), *_listeners(training, plan, stack)]
+        listeners.append(good)  # when the others have kept the epoch
         telemetry = Telemetry(training, plan, bar, listeners)
         told = replace(training.config, epochs=plan.epochs)
         factor = one_cycle if plan.one_cycle else decay_of(told)
@@ -99,21 +100,37 @@ def _train(
         with told_of_memory(training):
             training.learn.fit(plan.epochs - done, cbs=[chance, schedule, telemetry, *callbacks])
     if telemetry.diverged:
-        restore(training, good.state)
+        good.bring_back()
     if telemetry.failure is not None:
         raise telemetry.failure
 
 
 class _Good:
-    """The state after the last epoch that came to its end."""
+    """The state after the last epoch that came to its end: in its checkpoint, or else in memory."""
 
     def __init__(self, training: Training) -> None:
-        self.training = training
-        self()
+        self._training = training
+        self._epoch = training.epochs
+        # Not in a checkpoint of that number: the weights may be those of another epoch, the best.
+        self._state: dict[str, Tensor] | None = take(training)
 
     def __call__(self) -> None:
-        """Take the state."""
-        self.state = take(self.training)
+        """Remember the epoch that is over."""
+        self._epoch = self._training.epochs
+        self._state = None if self._is_on_disk() else take(self._training)
+
+    def bring_back(self) -> None:
+        """Bring back what the epoch left."""
+        if self._state is None:
+            Checkpoints(self._training).load(self._epoch)
+        else:
+            restore(self._training, self._state)
+
+    def _is_on_disk(self) -> bool:
+        training = self._training
+        if training.plan is None or training.plan.checkpoint is False or processes.count() > 1:
+            return False  # of several processes only the first one has written by now
+        return Checkpoints(training).holds(self._epoch)
 
 
 def _listeners(
@@ -157,7 +174,7 @@ def _finish(training: Training, plan: FitConfig) -> None:
         checkpoints = Checkpoints(training)
         best = processes.agreed(checkpoints.best() or training.epochs)
         if best != training.epochs:
-            checkpoints.load(best)
+            checkpoints.load_best(best)
     # Running averages lag behind weights that still move.
     training.data.begin_epoch(training.epochs)
     batches = (x for x, *_ in itertools.islice(_endless(training.data.train_dl), CALIBRATION))
