@@ -341,6 +341,7 @@ def test_a_stalled_training_stops_early_and_is_then_done() -> None:
         {"epochs": 0},
         {"lr": 0.0},
         {"lr": -1.0},
+        {"lr": float("inf")},
         {"monitor": "fid"},
         {"checkpoint": "best"},
         {"checkpoint": -1},

@@ -53,7 +53,7 @@ def holed(count: int, seed: int) -> list[Any]:
 @pytest.mark.parametrize("kind", ["values", "classes"])
 def test_validation_is_scored_as_the_saved_model_would_be(kind: str) -> None:
     if kind == "values":
-        data, names = bunch(holed(8, 0), holed(5, 50)), ["l1", "psnr", "ssim", "hp_l1"]
+        data, names = bunch(holed(8, 0), holed(5, 50)), ["l1", "rmse", "psnr", "ssim", "hp_l1"]
     else:
         data = bunch(classed(8), classed(5, seed=50), colors=COLOURS)
         names = ["accuracy", "miou"]
@@ -149,13 +149,19 @@ def spoiled_loss(model: Pix2Pix, step: int, factor: float) -> None:
     model.learn.loss_func = spoiled
 
 
+@pytest.mark.parametrize(("checkpoint", "copies"), [(False, 2), (True, 1)])
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_the_last_good_weights_are_there_after_a_failure(ema: float) -> None:
+def test_the_last_good_weights_are_there_after_a_failure(
+    ema: float, checkpoint: bool, copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, sound = tiny(ema=ema, norm="layer"), tiny(ema=ema, norm="layer")
     sound.fit(3, checkpoint=False, progress=False, callbacks=[Stop(1)])
     spoiled_loss(model, 4, math.nan)
+    taken: list[Any] = []  # what a checkpoint holds is not copied
+    monkeypatch.setattr(fitting, "take", lambda training: taken.append(0) or take(training))
     with pytest.raises(ModelError) as stopped:
-        model.fit(3, checkpoint=False, progress=False)
+        model.fit(3, checkpoint=checkpoint, progress=False)
+    assert len(taken) == copies
     assert "l1_loss is nan in epoch 2, step 2: training has diverged" in str(stopped.value)
     assert len(model.history) == 1
     one, two = (take(each._require_training()) for each in (model, sound))

@@ -102,9 +102,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Refuse settings no training can have."""
         for name, (least, most) in LIMITS.items():
-            if not least <= getattr(self, name) <= most:
+            value = getattr(self, name)
+            if not (least <= value <= most and math.isfinite(value)):
                 extent = f"at least {least}" if most == math.inf else f"{least} to {most}"
-                raise ModelError(f"{name} is {getattr(self, name)}: give {extent}")
+                raise ModelError(f"{name} is {value}: give {extent}")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ModelError(
@@ -112,7 +113,7 @@ class TrainConfig:
                 )
         for name in ("lr", "lr_d"):
             size = getattr(self, name)
-            if size is not None and not size > 0:
+            if size is not None and not 0 < size < math.inf:
                 raise ModelError(f"{name} is {size}: give a number above 0")
         self._require_partners()
 

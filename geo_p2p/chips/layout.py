@@ -188,6 +188,11 @@ def _folder(path: Path, config: ReadConfig) -> Pairs:
         return parted(path, found)
     if parts or images_in(path):
         return side_by_side(path, path, config.direction is not None)
+    if any(path.glob("*.emd")):
+        raise ChipError(
+            f"{path}: holds a card (.emd) but no images/: a model, or chips without their images; "
+            "give a folder of chips"
+        )
     raise ChipError(
         f"{path}: holds no pairs: looked for images/ with images2/ or labels/, A/ with B/, "
         "Images/train_a/ with train_b/, and pictures that hold a pair side by side, also in "

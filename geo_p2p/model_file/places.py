@@ -25,10 +25,15 @@ def emd_of(path: Path) -> Path:
             f"{path}: {path.suffix} files are not read; give a model folder, .emd or .dlpk"
         )
     if path.is_file():
+        if path.suffix.lower() != ".emd":
+            raise ModelError(f"{path}: no model; give a model folder, .emd or .dlpk")
         return path
     if not path.is_dir():
         raise ModelError(f"{path}: no such model; train one first, or give its folder")
     found = sorted(path.glob("*.emd"))
+    epochs = sorted(path.glob("checkpoints/epoch_*"))
+    if epochs and not found:
+        raise ModelError(f"{path}: a run, not a model; one of its checkpoints is {epochs[-1]}")
     if len(found) != 1:
         raise ModelError(f"{path}: holds {len(found)} .emd files, a model folder holds one")
     return found[0]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .batch_norm import BatchNorm
-from .layers import NORMS, Generator, LastLayer, at_least, choose
+from .layers import NORMS, Generator, LastLayer, arguments_of, at_least, choose
 
 __all__ = ["BACKBONES", "Encoder", "EncoderUNet", "load_backbone"]
 
@@ -141,15 +141,7 @@ class EncoderUNet(Generator):
             stride=32,
             halo=choose("backbone", backbone, BACKBONES),
             norm=norm,
-            arguments={
-                "in_channels": in_channels,
-                "out_channels": out_channels,
-                "backbone": backbone,
-                "ngf": ngf,
-                "norm": norm,
-                "dropout": dropout,
-                "head": head,
-            },
+            arguments=arguments_of(EncoderUNet, locals()),
         )
         self.encoder = Encoder(backbone, in_channels)
         *skips, width = self.encoder.widths

@@ -1,5 +1,6 @@
 """What the networks share: the normalisations, the last layer, and what a generator promises."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -18,6 +19,7 @@ __all__ = [
     "ChannelNorm",
     "Generator",
     "LastLayer",
+    "arguments_of",
     "at_least",
     "choose",
     "full_precision",
@@ -73,6 +75,19 @@ def choose(what: str, name: str, choices: Mapping[str, Choice]) -> Choice:
     if name not in choices:
         raise ModelError(f"unknown {what} {name!r}: choose one of {', '.join(sorted(choices))}")
     return choices[name]
+
+
+def arguments_of(make: Callable[..., nn.Module], names: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick out what a network was called with, for its card.
+
+    Parameters
+    ----------
+    make
+        Its class.
+    names
+        The local variables of its constructor, before any argument is given another value.
+    """
+    return {name: names[name] for name in inspect.signature(make).parameters}
 
 
 def at_least(lowest: int, **values: int) -> None:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .layers import NORMS, Generator, LastLayer, at_least, choose
+from .layers import NORMS, Generator, LastLayer, arguments_of, at_least, choose
 
 __all__ = ["ResNet"]
 
@@ -64,15 +64,7 @@ class ResNet(Generator):
             # 8 px for the two 3x3 of a block at quarter size, 11 px for all the rest.
             halo=8 * blocks + 12,
             norm=norm,
-            arguments={
-                "in_channels": in_channels,
-                "out_channels": out_channels,
-                "blocks": blocks,
-                "ngf": ngf,
-                "norm": norm,
-                "dropout": dropout,
-                "head": head,
-            },
+            arguments=arguments_of(ResNet, locals()),
         )
         bias = norm == "none"
         self.down = nn.Sequential(

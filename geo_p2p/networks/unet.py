@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import NORMS, Generator, LastLayer, at_least, choose
+from .layers import NORMS, Generator, LastLayer, arguments_of, at_least, choose
 
 __all__ = ["UNet"]
 
@@ -82,16 +82,7 @@ class UNet(Generator):
             # An edge reaches 2**(n + 1) - 1 px: 2**n down and up again, and the taps beside.
             halo=2 * 2**halvings,
             norm=norm,
-            arguments={
-                "in_channels": in_channels,
-                "out_channels": out_channels,
-                "halvings": halvings,
-                "ngf": ngf,
-                "norm": norm,
-                "dropout": dropout,
-                "detail": detail,
-                "head": head,
-            },
+            arguments=arguments_of(UNet, locals()),
         )
         widths = [ngf * min(2**i, 8) for i in range(halvings)]  # channels after halving i
         bias = norm == "none"

@@ -16,6 +16,7 @@ from geo_p2p.losses import (
     ssim_loss,
 )
 from geo_p2p.networks import MultiScale
+from geo_p2p.pix2pix.optimiser import adam
 from geo_p2p.pix2pix.shown import Shown, varied
 
 __all__ = ["Adversary", "judge_pairs"]
@@ -54,7 +55,7 @@ class Adversary(Callback):  # type: ignore[misc]
         self.config = config
         self.logits = logits
         self.haste = 1.0 if config.lr_d is None else config.lr_d / config.lr
-        self.optimiser = torch.optim.Adam(
+        self.optimiser = adam(
             discriminator.parameters(),
             lr=self.haste * config.lr,
             betas=(config.beta1, config.beta2),

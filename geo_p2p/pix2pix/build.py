@@ -30,6 +30,7 @@ from geo_p2p.networks import (
 )
 from geo_p2p.pix2pix.adversary import Adversary
 from geo_p2p.pix2pix.callbacks import Precision, flat_then_linear
+from geo_p2p.pix2pix.optimiser import adam
 
 __all__ = [
     "build_learner",
@@ -101,12 +102,12 @@ def build_learner(
     config = adversary.config
     if isinstance(generator, EncoderUNet) and config.backbone_weights is not None:
         freeze(generator.encoder, config.freeze)
-    adam = partial(OptimWrapper, opt=torch.optim.Adam, betas=(config.beta1, config.beta2))
+    betas = config.beta1, config.beta2
     return Learner(
         data,
         generator,
         loss_func=cross_entropy if adversary.logits else PIXEL_LOSSES[config.pixel_loss],
-        opt_func=adam,
+        opt_func=partial(OptimWrapper, opt=adam, betas=betas),
         splitter=params,
         lr=config.lr,
         cbs=[TrainEvalCallback(), Precision(dtype), adversary],

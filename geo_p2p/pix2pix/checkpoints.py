@@ -97,18 +97,32 @@ class Checkpoints:
         index = best_epoch(self.training.rows, plan.monitor)
         return None if index is None else plan.first + index + 1
 
-    def load(self, epoch: int) -> None:
-        """Bring back the weights of an epoch; the history stays.
+    def holds(self, epoch: int) -> bool:
+        """Whether an epoch is on disk."""
+        return epoch in _found(self.folder)
+
+    def load_best(self, epoch: int) -> None:
+        """Bring back the weights of the best epoch, and say so.
 
         Raises
         ------
         ModelError
             If its checkpoint is damaged.
         """
-        if epoch not in _found(self.folder):
+        if not self.holds(epoch):
             log.warning("the best epoch, %d, is gone: the weights are those of the last", epoch)
             return
         log.info("the weights are those of epoch %d, the best one", epoch)
+        self.load(epoch)
+
+    def load(self, epoch: int) -> None:
+        """Bring back the state of an epoch that is on disk; the history stays.
+
+        Raises
+        ------
+        ModelError
+            If its checkpoint is damaged.
+        """
         history, plan = list(self.training.history), self.training.plan
         path = self.folder / f"epoch_{epoch:04d}"
         trained = load_generator(path, self.training.card())

@@ -21,7 +21,7 @@ from geo_p2p.pix2pix.callbacks import Chance, Schedule, one_cycle
 from geo_p2p.pix2pix.checkpoints import Checkpoints
 from geo_p2p.pix2pix.loggers import Board, HistoryFile, Samples, WeightsAndBiases
 from geo_p2p.pix2pix.memory import told_of_memory
-from geo_p2p.pix2pix.plan import FitConfig, has_stalled
+from geo_p2p.pix2pix.plan import FitConfig, has_stalled, require_monitored
 from geo_p2p.pix2pix.progress import Bar, Progress
 from geo_p2p.pix2pix.state import restore, take
 from geo_p2p.pix2pix.telemetry import Listener, Telemetry
@@ -53,11 +53,14 @@ def fit(
     ------
     ModelError
         If a loss or gradient is no longer a number; the weights are then those of the last epoch.
+        If the plan watches what no epoch would have.
     """
+    data = training.data
+    require_monitored(plan, bool(data.scalings[1].classes), len(data.chips[1]))
     training.plan = plan
     files = plan.checkpoint is not False or plan.tensorboard or bool(plan.wandb)
     if training.folder is None and files:
-        training.folder = _run_folder(training.data.origin.working_dir)
+        training.folder = _run_folder(data.origin.working_dir)
     processes.wait()  # before the first of them makes the folder
     with seeded(training):
         stopped = plan.early_stopping and has_stalled(training.rows, plan.monitor)
@@ -76,9 +79,10 @@ def _train(
     bar = Bar(progress if first else False, done, plan.epochs)
     good = _Good(training)
     with contextlib.ExitStack() as stack:
-        listeners: list[Listener] = [good]
+        listeners: list[Listener] = []
         if first:
-            listeners += [Watch(training), *_listeners(training, plan, stack)]
+            listeners = [Watch(training), *_listeners(training, plan, stack)]
+        listeners.append(good)  # when the others have kept the epoch
         telemetry = Telemetry(training, plan, bar, listeners)
         told = replace(training.config, epochs=plan.epochs)
         factor = one_cycle if plan.one_cycle else decay_of(told)
@@ -96,21 +100,37 @@ def _train(
         with told_of_memory(training):
             training.learn.fit(plan.epochs - done, cbs=[chance, schedule, telemetry, *callbacks])
     if telemetry.diverged:
-        restore(training, good.state)
+        good.bring_back()
     if telemetry.failure is not None:
         raise telemetry.failure
 
 
 class _Good:
-    """The state after the last epoch that came to its end."""
+    """The state after the last epoch that came to its end: in its checkpoint, or else in memory."""
 
     def __init__(self, training: Training) -> None:
-        self.training = training
-        self()
+        self._training = training
+        self._epoch = training.epochs
+        # Not in a checkpoint of that number: the weights may be those of another epoch, the best.
+        self._state: dict[str, Tensor] | None = take(training)
 
     def __call__(self) -> None:
-        """Take the state."""
-        self.state = take(self.training)
+        """Remember the epoch that is over."""
+        self._epoch = self._training.epochs
+        self._state = None if self._is_on_disk() else take(self._training)
+
+    def bring_back(self) -> None:
+        """Bring back what the epoch left."""
+        if self._state is None:
+            Checkpoints(self._training).load(self._epoch)
+        else:
+            restore(self._training, self._state)
+
+    def _is_on_disk(self) -> bool:
+        training = self._training
+        if training.plan is None or training.plan.checkpoint is False or processes.count() > 1:
+            return False  # of several processes only the first one has written by now
+        return Checkpoints(training).holds(self._epoch)
 
 
 def _listeners(
@@ -123,6 +143,7 @@ def _listeners(
         training.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ModelError(f"{training.folder}: cannot be made ({error.strerror})") from error
+    stack.callback(_remove_empty, training.folder)
     samples = Samples(training)
     yield HistoryFile(training)
     yield samples
@@ -141,13 +162,19 @@ def _listeners(
         yield checkpoints
 
 
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of a run that failed in its first epoch: it is no run to go on with."""
+    with contextlib.suppress(OSError):  # it is not empty
+        folder.rmdir()
+
+
 def _finish(training: Training, plan: FitConfig) -> None:
     """Bring back the best epoch's weights, and take batch norm's statistics anew."""
     if plan.checkpoint is not False:
         checkpoints = Checkpoints(training)
         best = processes.agreed(checkpoints.best() or training.epochs)
         if best != training.epochs:
-            checkpoints.load(best)
+            checkpoints.load_best(best)
     # Running averages lag behind weights that still move.
     training.data.begin_epoch(training.epochs)
     batches = (x for x, *_ in itertools.islice(_endless(training.data.train_dl), CALIBRATION))

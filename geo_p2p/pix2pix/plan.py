@@ -7,7 +7,15 @@ from typing import Any, TypeAlias
 
 from geo_p2p.errors import ModelError
 
-__all__ = ["FitConfig", "Row", "available_metrics", "best_epoch", "has_stalled", "plan_of"]
+__all__ = [
+    "FitConfig",
+    "Row",
+    "available_metrics",
+    "best_epoch",
+    "has_stalled",
+    "plan_of",
+    "require_monitored",
+]
 
 Row: TypeAlias = Mapping[str, float | None]
 """What the history holds of an epoch."""
@@ -24,6 +32,9 @@ LESS_IS_BETTER = {
     "valid_miou": False,
 }
 """What epochs can be compared by."""
+
+LOSSES, OF_CLASSES = {"valid_loss", "valid_l1_loss"}, {"valid_accuracy", "valid_miou"}
+"""Those that every target has, and those of class targets alone."""
 
 ALIASES = {"valid_loss": "valid_l1_loss"}
 """arcgis.learn's names of what the history has under another."""
@@ -109,6 +120,33 @@ def plan_of(epochs: int, lr: float | None, first: int, settings: Mapping[str, An
     if unknown:
         raise ModelError(f"fit knows no setting called {', '.join(sorted(unknown))}")
     return FitConfig(epochs, lr, first=first, **settings)
+
+
+def require_monitored(plan: FitConfig, classes: bool, chips: int) -> None:
+    """Refuse to watch what no epoch of the fit would have.
+
+    Parameters
+    ----------
+    plan : of the fit.
+    classes : whether the target holds classes.
+    chips : to validate on.
+
+    Raises
+    ------
+    ModelError
+        Naming what can be watched.
+    """
+    of_values = LESS_IS_BETTER.keys() - LOSSES - OF_CLASSES
+    others = of_values if classes else OF_CLASSES
+    if plan.monitor in others:
+        known = ", ".join(name for name in LESS_IS_BETTER if name not in others)
+        kind = "classes" if classes else "values"
+        raise ModelError(f"monitor is {plan.monitor!r}, but the target holds {kind}: take {known}")
+    if plan.early_stopping and not chips:
+        raise ModelError(
+            f"early_stopping watches {plan.monitor}, but there are no validation chips: leave it "
+            "out, or export with a validation share"
+        )
 
 
 def available_metrics(rows: Sequence[Row]) -> list[str]:

@@ -24,7 +24,7 @@ Listener: TypeAlias = Callable[[], None]
 SCORED = 8
 """Validation chips at most that an epoch is scored on: a tenth of a second each, 256 px in RGB."""
 
-SCORES = ("l1", "psnr", "ssim", "hp_l1", "accuracy", "miou")
+SCORES = ("l1", "rmse", "psnr", "ssim", "hp_l1", "accuracy", "miou")
 
 
 class Telemetry(Callback):  # type: ignore[misc]
