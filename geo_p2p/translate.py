@@ -80,11 +80,6 @@ def translate(
         log.warning(
             "%s is placed by control points; the output lies on its warped lattice", source.name
         )
-    if not translator.card.tile_safe:
-        log.warning(
-            "the model takes statistics of each tile, so tiles cannot agree exactly: they are "
-            "blended; train with recipe 'seamless' for exact tiles"
-        )
     _compare_pixels(translator, source)
     return predict(translator, source, dst, config, overwrite=overwrite, progress=progress)
 

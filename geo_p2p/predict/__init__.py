@@ -1,9 +1,10 @@
 """Translate a raster of any size: a plan of independent blocks, then one mosaic.
 
 A model that is tile-safe is run on blocks read with its halo: side by side they equal the
-translation of the whole raster. A model that is not is run on overlapping tiles, blended under
-weights that are the same whichever block asks. Either way a block depends on nothing but the
-raster and its place, and is written atomically: what an interrupted run has finished stays good.
+translation of the whole raster. One that is not is made so where it can be (see `settle`), or run
+on overlapping tiles, blended under weights that are the same whichever block asks. Either way a
+block depends on nothing but the raster and its place, and is written atomically: what an
+interrupted run has finished stays good.
 """
 
 import time
@@ -17,6 +18,7 @@ from geo_p2p.predict.config import PredictConfig
 from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job, Model
 from geo_p2p.predict.run import Runner
+from geo_p2p.predict.settle import settle
 from geo_p2p.raster import RasterSource, check_options, refuse_to_clobber, write_mosaic
 
 __all__ = ["Model", "PredictConfig", "Prediction", "predict"]
@@ -29,7 +31,9 @@ class Prediction:
     """What a prediction did.
 
     ``output`` is the mosaic, ``width`` and ``height`` its px, ``blocks`` how many the plan has,
-    ``mpx_per_s`` output pixels over the wall time of the blocks run now (0 if none was left).
+    ``mpx_per_s`` output pixels over the wall time of the blocks run now (0 if none was left),
+    ``tile_safe`` whether its blocks are exact, ``disagreement`` what two tiles that are blended
+    differ by on average, in units of the output (of classes the share of pixels; None if exact).
     """
 
     output: Path
@@ -38,6 +42,7 @@ class Prediction:
     blocks: int
     mpx_per_s: float
     tile_safe: bool
+    disagreement: float | None = None
 
 
 def predict(
@@ -73,9 +78,11 @@ def predict(
     """
     config = config or PredictConfig()
     dst = Path(dst)
-    job = Job.of(model, source, config)
+    settled = settle(model, source, config)
+    job = Job.of(settled.model, source, config)
     _require_room(dst, source, overwrite)
     check_options(job.bands, config.options)
+    settled.tell()
     parts = Parts.of(dst)
     parts.open(job.recipe)
     speed = _run(job, parts, progress or (lambda done, total: None))
@@ -87,12 +94,13 @@ def predict(
         job.bands,
         overwrite=overwrite,
         options=config.options,
-        tags=job.tags(),
+        tags=job.tags() | settled.tags,
     )
     if not config.keep_parts:
         parts.remove()
-    safe = model.card.tile_safe
-    return Prediction(dst, frame.width, frame.height, len(job.blocks), speed, safe)
+    safe, found = job.model.card.tile_safe, settled.disagreement
+    differ = found["mean"] if found else None
+    return Prediction(dst, frame.width, frame.height, len(job.blocks), speed, safe, differ)
 
 
 def _require_room(dst: Path, source: RasterSource, overwrite: bool) -> None:

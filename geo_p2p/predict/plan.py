@@ -20,7 +20,7 @@ from geo_p2p.raster.bands import fits
 from geo_p2p.raster.files import stamp_of
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
-__all__ = ["Job", "Model", "blending_tiles", "require_finite"]
+__all__ = ["Job", "Model", "blending_tiles", "require_bands", "require_finite"]
 
 BLOCK = 1024
 """Side of a block's core, px, where nothing else is asked for."""
@@ -56,11 +56,7 @@ class Job:
     def of(cls, model: Model, source: RasterSource, config: PredictConfig) -> "Job":
         """Plan the blocks of a raster for a model, or refuse what cannot be brought together."""
         card = model.card
-        if source.count != card.input.count:
-            raise ModelError(
-                f"{source.name}: {source.count} bands, but the model takes {card.input.count}; "
-                "choose them by number (--bidx)"
-            )
+        require_bands(card, source)
         frame = source.frame
         window = frame.window if config.bounds is None else frame.window_of(config.bounds)
         halo = card.halo if card.tile_safe else 0
@@ -151,6 +147,15 @@ class Job:
 def blending_tiles(card: ModelCard, height: int, width: int) -> TileGrid:
     """Tiles of the size a model was trained on, half overlapping, for blending."""
     return TileGrid(height, width, card.size, card.size // 2)
+
+
+def require_bands(card: ModelCard, source: RasterSource) -> None:
+    """Refuse a raster with more or fewer bands than the model takes."""
+    if source.count != card.input.count:
+        raise ModelError(
+            f"{source.name}: {source.count} bands, but the model takes {card.input.count}; "
+            "choose them by number (--bidx)"
+        )
 
 
 def require_finite(scaled: NDArray[Any], valid: NDArray[np.bool_]) -> None:

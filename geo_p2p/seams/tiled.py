@@ -5,16 +5,13 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geo_p2p.card import Scaling
 from geo_p2p.errors import GeoP2PError, ModelError, RasterError
 from geo_p2p.grid import span_window
 from geo_p2p.grid.windows import Span
 from geo_p2p.predict import Model
-from geo_p2p.predict.plan import require_finite
+from geo_p2p.predict.differences import Differences
 from geo_p2p.raster import RasterSource
 from geo_p2p.seams.tilings import Blended, Exact, Tiling
 
@@ -26,9 +23,6 @@ MEMORY = 2 * 2**30
 PIXEL = 1536
 """Bytes that a network holds at most for each pixel it sees, and half as much to be sure: 1000 of a
 ResNet of 64 channels in fp32, 400 of a U-Net."""
-
-Values = NDArray[Any]
-Mask = NDArray[np.bool_]
 
 
 def disagreement(
@@ -97,45 +91,6 @@ def disagreement(
         raise RasterError(f"{source.name}: no valid pixel along the lines between blocks")
     place = [window.row_off, window.col_off, window.height, window.width]
     return {"disagreement": parts.result(), "whole": whole.result(), "window": place}
-
-
-class Differences:
-    """Absolute differences of translations, at valid pixels."""
-
-    def __init__(self, target: Scaling) -> None:
-        self._target = target
-        self._scaled: list[Values] = []
-        self._units: list[Values] = []
-
-    def add(self, one: Values, other: Values, valid: Mask) -> None:
-        """Compare (channels, rows, cols), scaled."""
-        for image in (one, other):
-            require_finite(image, valid)
-        one, other = one[:, None, valid], other[:, None, valid]
-        values = [self._target.inverse(image)[:, 0] for image in (one, other)]
-        if self._target.classes:
-            self._units.append((values[0] != values[1]).astype(np.float64))
-        else:
-            self._units.append(np.abs(values[0].astype(np.float64) - values[1]))
-        self._scaled.append(np.abs(one - other)[:, 0])
-
-    @property
-    def pixels(self) -> int:
-        """Valid pixels compared."""
-        return sum(part.shape[1] for part in self._scaled)
-
-    def result(self) -> dict[str, float]:
-        """Return the differences as `disagreement` does."""
-        units = np.concatenate(self._units, axis=1)
-        scaled = np.concatenate(self._scaled, axis=1)
-        return {
-            "mean": float(units.mean()),
-            "p99": float(np.percentile(units, 99)),
-            "max": float(units.max()),
-            "scaled_mean": float(scaled.mean(dtype=np.float64)),
-            "scaled_max": float(scaled.max()),
-            "pixels": self.pixels,
-        }
 
 
 def _side(memory: int, margin: int, stride: int) -> int:
