@@ -9,6 +9,7 @@ import click
 from geo_p2p.card import TrainConfig
 from geo_p2p.card.config import CHOICES
 from geo_p2p.predict import PredictConfig
+from geo_p2p.predict.config import DROPOUTS, STATISTICS
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
 from . import options, output
@@ -54,6 +55,21 @@ log = logging.getLogger(__name__)
     show_default=True,
     help="bf16 is faster where the device has it; auto decides.",
 )
+@click.option(
+    "--statistics",
+    type=click.Choice(STATISTICS),
+    default=PredictConfig.statistics,
+    show_default=True,
+    help="Of norms that take statistics over each image: of a sample of INPUT, or of each tile.",
+)
+@click.option(
+    "--dropout",
+    type=click.Choice(DROPOUTS),
+    default=PredictConfig.dropout,
+    show_default=True,
+    help="Of a model that keeps dropout on.",
+)
+@click.option("--exact", is_flag=True, help="Refuse a model whose tiles have to be blended.")
 @click.option("--keep-parts", is_flag=True, help="Leave the block files beside the output.")
 @options.overwrite
 @options.json

@@ -32,7 +32,8 @@ def per_image_norms(net: nn.Module) -> dict[str, nn.Module]:
         group norms. A layer norm is not among them: over the channels of a pixel it is local, and
         over space it takes images of one size alone.
     """
-    return {name: layer for name, layer in net.named_modules() if _per_image(layer)}
+    layers = net.named_modules(remove_duplicate=False)  # at each place it has statistics of its own
+    return {name: layer for name, layer in layers if _per_image(layer)}
 
 
 def _per_image(layer: nn.Module) -> bool:
@@ -81,7 +82,7 @@ def fix_statistics(net: nn.Module, images: Tensor) -> nn.Module:
             raise ModelError("the network is a single norm: there is nothing to translate with")
         setattr(net.get_submodule(parent), own, _Measured(name, layer))
     net(images)
-    for name, layer in list(net.named_modules()):
+    for name, layer in list(net.named_modules(remove_duplicate=False)):
         if isinstance(layer, _Measured):
             parent, _, own = name.rpartition(".")
             setattr(net.get_submodule(parent), own, layer.fixed())
@@ -106,10 +107,12 @@ class _Measured(nn.Module):
         groups = self._norm.num_groups if isinstance(self._norm, nn.GroupNorm) else x.shape[1]
         # Image by image, and then together in float64: no copy of all features, no lost digits.
         each = [torch.var_mean(image.float().reshape(groups, -1), 1, correction=0) for image in x]
-        var, mean = (torch.stack(part).double() for part in zip(*each, strict=True))
-        var = var.mean(0) + mean.var(0, correction=0)
+        # On the CPU, because Apple's GPUs have no float64.
+        var, mean = (torch.stack(part).cpu().double() for part in zip(*each, strict=True))
+        joint = mean.mean(0), var.mean(0) + mean.var(0, correction=0)
         width = x.shape[1] // groups
-        self._taken = mean.mean(0).repeat_interleave(width), var.repeat_interleave(width)
+        mean, var = (part.float().to(x.device).repeat_interleave(width) for part in joint)
+        self._taken = mean, var
         out: Tensor = self.fixed()(x)
         return out
 
