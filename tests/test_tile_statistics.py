@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from geo_p2p.card import ModelCard, Scaling
 from geo_p2p.errors import ModelError, RasterError
 from geo_p2p.grid import TileGrid, assemble
-from geo_p2p.model_file import Translator
+from geo_p2p.model_file import Translator, save_model
 from geo_p2p.networks import (
     UNet,
     build_generator,
@@ -355,6 +355,29 @@ def test_a_constant_raster_gives_a_constant_mosaic(tmp_path: Path, config: Predi
     src = source_of(tmp_path / "s.tif", np.full((1, 40, 56), 0.5, "f4"))
     out = values_of(predict(model_of(net), src, tmp_path / "o.tif", config).output)
     assert np.ptp(out) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("words", "exact"),
+    [((), True), (("--statistics", "tile", "--dropout", "seeded"), False)],
+    ids=["settled", "as trained"],
+)
+def test_the_commands_settle_a_model_alike(
+    runner: Any, src: RasterSource, tmp_path: Path, words: tuple[str, ...], exact: bool
+) -> None:
+    net = paper()
+    card = replace(model_of(net).card, arguments=net.arguments)
+    save_model(tmp_path / "m", net, card)
+    made, place = tmp_path / "o.tif", ("--model", tmp_path / "m", "--device", "cpu")
+    ran = runner("predict-raster", *src.paths, made, *place, *words, "--block-size", 32, "--json")
+    said = json.loads(ran.stdout)
+    assert said["tile_safe"] is exact
+    assert (said["disagreement"] is None) is exact
+    ran = runner("seams", made, *place, "--input", *src.paths, "--json")
+    assert "another model" not in ran.stderr
+    found = json.loads(ran.stdout)
+    assert (found["disagreement"]["scaled_max"] < 5e-6) is exact
+    assert (found["whole"]["scaled_max"] < 5e-6) is exact
 
 
 # ------------------------------------------------------------------ the sample

@@ -30,7 +30,7 @@ def disagreement(
     source: RasterSource,
     *,
     block_size: int,
-    memory: int = MEMORY,
+    memory: int | None = None,
 ) -> dict[str, Any]:
     """Compare neighbouring blocks of a translation with each other, and with the whole.
 
@@ -40,7 +40,8 @@ def disagreement(
     source : the raster to translate; its bands in the order the model was trained on.
     block_size : side of a block's core, px; of no account to a model that is not tile-safe.
     memory : bytes; the largest window whose translation at once fits is compared, over a crossing
-        of lines between blocks, and of nine of these the one with the most valid pixels.
+        of lines between blocks, and of nine of these the one with the most valid pixels. None for
+        `MEMORY`, or what the least window takes, whose halo may be wide.
 
     Returns
     -------
@@ -82,6 +83,8 @@ def disagreement(
         )
     tiling: Tiling
     tiling = Exact(model, source, block_size) if card.tile_safe else Blended(model, source)
+    if memory is None:
+        memory = max(MEMORY, _least(tiling.margin, card.stride))
     window = _window(source, tiling, _side(memory, tiling.margin, card.stride), card.stride)
     parts, whole = Differences(card.target), Differences(card.target)
     for seen in tiling.twice(window):
@@ -97,12 +100,16 @@ def _side(memory: int, margin: int, stride: int) -> int:
     """Side of the largest window whose translation at once fits, px: two strides or more."""
     side = (math.isqrt(max(0, memory) // PIXEL) - 2 * margin) // stride * stride
     if side < 2 * stride:
-        least = (2 * stride + 2 * margin) ** 2 * PIXEL
         raise GeoP2PError(
             f"{memory} bytes hold no window across two blocks with {margin} px around it; give at "
-            f"least {least}"
+            f"least {_least(margin, stride)}"
         )
     return side
+
+
+def _least(margin: int, stride: int) -> int:
+    """Bytes that the translation of the smallest window at once may take: two strides."""
+    return (2 * stride + 2 * margin) ** 2 * PIXEL
 
 
 def _window(source: RasterSource, tiling: Tiling, side: int, stride: int) -> Window:
