@@ -10,7 +10,7 @@ import click
 from geo_p2p.card import TrainConfig
 from geo_p2p.card.config import CHOICES
 from geo_p2p.predict import PredictConfig
-from geo_p2p.predict.config import ANCHORS, ON_ERROR
+from geo_p2p.predict.config import ANCHORS, DROPOUTS, ON_ERROR, STATISTICS
 from geo_p2p.raster import RESAMPLINGS, find_rasters
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
@@ -119,6 +119,21 @@ log = logging.getLogger(__name__)
     show_default=True,
     help="Where INPUT cannot be read: stop, or give up those pixels.",
 )
+@click.option(
+    "--statistics",
+    type=click.Choice(STATISTICS),
+    default=PredictConfig.statistics,
+    show_default=True,
+    help="Of norms that take statistics over each image: of a sample of INPUT, or of each tile.",
+)
+@click.option(
+    "--dropout",
+    type=click.Choice(DROPOUTS),
+    default=PredictConfig.dropout,
+    show_default=True,
+    help="Of a model that keeps dropout on.",
+)
+@click.option("--exact", is_flag=True, help="Refuse a model whose tiles have to be blended.")
 @click.option("--keep-parts", is_flag=True, help="Leave the block files beside the output.")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and write nothing.")
 @options.overwrite

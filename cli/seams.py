@@ -82,13 +82,15 @@ def blocks_of(
 ) -> dict[str, Any]:
     """Measure the blocks of a model on the raster that it translated."""
     from geo_p2p.model_file import find_model, load_model
+    from geo_p2p.predict.settle import settings_of, settle
     from geo_p2p.seams import disagreement
     from geo_p2p.translate import open_source
 
     translator = load_model(find_model(model), device, precision)
-    if mosaic.tags.get("GEO_P2P_MODEL", translator.fingerprint) != translator.fingerprint:
+    source = open_source(translator, src, bidx)
+    made = settle(translator, source, settings_of(mosaic.tags)).model
+    if mosaic.tags.get("GEO_P2P_MODEL", made.fingerprint) != made.fingerprint:
         log.warning(
             "%s was made by another model than %s, or at other precision", mosaic.name, model
         )
-    source = open_source(translator, src, bidx)
-    return disagreement(translator, source, block_size=block_size)
+    return disagreement(made, source, block_size=block_size)

@@ -543,6 +543,15 @@ def test_a_window_fits_the_memory_and_holds_a_line(
             assert stop == length or stop - start == side
 
 
+def test_a_wide_halo_has_the_memory_that_it_takes(tmp_path: Path, monkeypatch: Any) -> None:
+    src = source_of(tmp_path / "src.tif", 100, 90)
+    model = Shown(card(), stencil(8, 5))
+    monkeypatch.setattr(tiled, "MEMORY", 100)
+    assert disagreement(model, src, block_size=32)["window"][2:] == [16, 16]
+    with pytest.raises(GeoP2PError, match="100 bytes hold no window"):
+        disagreement(model, src, block_size=32, memory=100)
+
+
 def test_the_window_lies_where_there_is_something(tmp_path: Path) -> None:
     values = np.full((1, 512, 512), np.nan, "f4")
     values[:, 330:, 330:] = 0.5

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ from geo_p2p.device import (
     precision_name,
 )
 from geo_p2p.model_file.inference import most_alive, ready
+from geo_p2p.networks import UNet, fix_statistics, per_image_norms, required_halo
 
 __all__ = ["Translator"]
 
@@ -58,10 +60,8 @@ class Translator:
         self.device = choose_device(device)
         self.dtype = inference_precision(precision, self.device, card.target)
         self.generator = generator.to(self.device).eval()
-        # By hand and not by train(): the statistics stay those of training.
-        for module in self.generator.modules():
-            if isinstance(module, nn.Dropout):
-                module.train(card.test_dropout)
+        set_dropout(self.generator, card.test_dropout)
+        self._fingerprint = ""
 
     @property
     def precision(self) -> str:
@@ -72,8 +72,11 @@ class Translator:
     def fingerprint(self) -> str:
         """SHA-256 over weights, precision and what the card says of their use, in hexadecimal.
 
-        Scores and provenance do not count: they change nothing in what the model makes.
+        Scores and provenance do not count: they change nothing in what the model makes. Of a
+        `settled` model it goes on behind a dash, with a hash of what it was settled by.
         """
+        if self._fingerprint:
+            return self._fingerprint
         digest = hashlib.sha256(self.precision.encode())
         card = replace(self.card, metrics={}, provenance={})
         digest.update(json.dumps(card.to_emd("", ""), sort_keys=True).encode())
@@ -126,6 +129,63 @@ class Translator:
         other = Translator(self.generator, self.card, str(self.device), "fp32")
         result: NDArray[np.float32] = other(tile[None], 0)[0]
         return result
+
+    @property
+    def obstacle(self) -> str:
+        """Why two tiles do not agree about the pixels they share; empty of a tile-safe model."""
+        if self.card.tile_safe:
+            return ""
+        if norms := per_image_norms(self.generator):
+            name, layer = next(iter(norms.items()))
+            return (
+                f"{len(norms)} norms take statistics of each tile, the first is {name} "
+                f"({type(layer).__name__})"
+            )
+        if dropped := _dropouts(self.generator):
+            return f"dropout is on in {dropped} layers, and drawn anew for each tile"
+        return f"a layer sees beyond the halo of {self.card.halo} px, or the card says so"
+
+    def settled(self, sample: NDArray[np.float32] | None, dropout: bool) -> "Translator":
+        """Return this model without what makes its tiles disagree, as far as that goes.
+
+        Its card says whether it is tile-safe then: that is measured, with the halo on the card.
+
+        Parameters
+        ----------
+        sample : tiles (count, channels, rows, cols) in [-1, 1] of what is to be translated, the
+            statistics of which norms shall use for all of it; None leaves each tile its own.
+        dropout : whether dropout that the card keeps on stays on, drawn by the seed of a tile.
+
+        Raises
+        ------
+        ModelError
+            If there is a norm whose statistics cannot be fixed.
+        """
+        card = replace(self.card, test_dropout=self.card.test_dropout and dropout)
+        if not per_image_norms(self.generator) and card.test_dropout == self.card.test_dropout:
+            return self  # nothing to settle, so that the card's word stands
+        net, told = deepcopy(self.generator), f"{card.test_dropout}".encode()
+        if sample is not None:
+            told += sample.tobytes()
+            set_dropout(net, False)  # its noise is a tile's, and not the raster's
+            with exact_arithmetic(self.device, self.dtype):
+                net = fix_statistics(net, torch.from_numpy(sample).to(self.device))
+        if isinstance(net, UNet):
+            net.forget_untrained(card.size)
+        result = Translator(net, card, str(self.device), self.precision)
+        # Of the sample and not of its statistics: their last bits hang on the machine.
+        result._fingerprint = f"{self.fingerprint}-{hashlib.sha256(told).hexdigest()[:16]}"
+        if result._is_local():
+            result.card = replace(card, tile_safe=True)
+        return result
+
+    def _is_local(self) -> bool:
+        """Whether tiles with the halo on the card equal the whole image."""
+        if per_image_norms(self.generator) or _dropouts(self.generator):
+            return False
+        card = self.card
+        halo = required_halo(self.generator, card.stride, card.input.channels, card.halo)
+        return halo is not None
 
     def __call__(self, tiles: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         """Translate tiles.
@@ -185,3 +245,20 @@ def _to_numpy(output: Tensor) -> NDArray[np.float32]:
     """Return (batch, channels, rows, cols) as an array, its columns last in memory."""
     result: NDArray[np.float32] = output.float().cpu().contiguous().numpy()
     return result
+
+
+DROPOUTS = (nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+def set_dropout(net: nn.Module, on: bool) -> None:
+    """Switch dropout on or off, by hand and not by train(): statistics stay those of training."""
+    for layer in net.modules():
+        if isinstance(layer, DROPOUTS):
+            layer.train(on)
+
+
+def _dropouts(net: nn.Module) -> int:
+    """Count the layers that drop features at random."""
+    return sum(
+        isinstance(layer, DROPOUTS) and layer.training and layer.p > 0 for layer in net.modules()
+    )

@@ -22,6 +22,7 @@ from .multiscale import MultiScale, halved
 from .patchgan import PatchGAN
 from .probe import receptive_field, required_halo, total_stride
 from .resnet import ResNet
+from .statistics import fix_statistics, per_image_norms
 from .unet import UNet
 from .weights import calibrate_batch_norm, initialise
 
@@ -38,10 +39,12 @@ __all__ = [
     "build_discriminator",
     "build_generator",
     "calibrate_batch_norm",
+    "fix_statistics",
     "freeze",
     "halved",
     "initialise",
     "load_backbone",
+    "per_image_norms",
     "receptive_field",
     "required_halo",
     "total_stride",

@@ -156,3 +156,25 @@ class UNet(Generator):
             x = self.rectify(beside)  # (B, 2 detail, H, W)
         out: Tensor = self.last(x)  # (B, out, H, W)
         return out
+
+    @torch.no_grad()
+    def forget_untrained(self, side: int) -> None:
+        """Set to zero the weights that images of a size never reach.
+
+        Where the image is as small as the stride, the innermost convolution sees 2 x 2 px, and
+        the outer taps of its kernel, and of the one that undoes it, multiply nothing but padding:
+        no gradient ever changed them. On larger tiles their first random values would count.
+
+        Parameters
+        ----------
+        side
+            Of the images it was trained on, pixels.
+        """
+        if side > self.stride or not self.decoder:
+            return
+        for layer in (self.encoder[-1], self.decoder[0]):
+            for kernel in layer.modules():
+                if isinstance(kernel, nn.Conv2d | nn.ConvTranspose2d):
+                    inner = kernel.weight[..., 1:3, 1:3].clone()
+                    kernel.weight.zero_()
+                    kernel.weight[..., 1:3, 1:3] = inner

@@ -1,10 +1,10 @@
 """Translate a raster of any size: a plan of independent blocks, then one mosaic.
 
 A model that is tile-safe is run on blocks read with its halo: side by side they equal the
-translation of the whole raster. A model that is not is run on overlapping tiles, blended under
-weights that are the same whichever block asks. Either way a block depends on nothing but the
-raster and its place, and is written atomically: what an interrupted run has finished stays good,
-and who makes which block does not matter.
+translation of the whole raster. One that is not is made so where it can be (see `settle`), or run
+on overlapping tiles, blended under weights that are the same whichever block asks. Either way a
+block depends on nothing but the raster and its place, and is written atomically: what an
+interrupted run has finished stays good, and who makes which block does not matter.
 """
 
 import logging
@@ -88,13 +88,15 @@ def predict(
     check_options(job.bands, config.options)
     with parts.held(shard):
         job = Resumption(parts, config.resume, overwrite, shard).settle(job, planned)
-        if model.card.tile_safe:
+        job.settled.tell()
+        safe = job.model.card.tile_safe
+        if safe:
             log.info("%s", job)
         mine = job.blocks if shard is None else shard.share(job.blocks)
         speed = _run(job, mine, parts, crew_of(job, parts, loader), tell)
         if shard is not None:
             width, height = job.window.width, job.window.height
-            return Prediction(parts.folder, width, height, len(mine), speed, model.card.tile_safe)
+            return Prediction(parts.folder, width, height, len(mine), speed, safe)
         parts.sweep(dst)
         done = publish([parts], parts.layout, dst, overwrite=overwrite)
         # What could not be read may be read another day: then only those blocks are to be run.

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geo_p2p.grid import Block, Tile, TileGrid, assemble, overlap_of
-from geo_p2p.predict.plan import Job, Model, blending_tiles
+from geo_p2p.predict.plan import Job
+from geo_p2p.predict.tiles import blending_tiles, seed_of, translate_tile
 from geo_p2p.predict.way import Way
 
-__all__ = ["Blended", "translate_tile"]
+__all__ = ["Blended"]
 
 Values = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -55,15 +56,4 @@ class Blended(Way):
 
     def _tile(self, tile: Tile, part: Values) -> Values:
         """Translate one tile."""
-        # The seed is the tile's place, so that each block draws the same dropout for it.
-        seed = tile.row * self.tiles.cols.count + tile.col
-        return translate_tile(self.job.model, part, seed)
-
-
-def translate_tile(model: Model, tile: Values, seed: int) -> Values:
-    """Translate (channels, rows, cols) of any size, mirrored out to whole strides."""
-    height, width = tile.shape[1:]
-    up, over = (-n % model.card.stride for n in (height, width))
-    padded = np.pad(tile, ((0, 0), (0, up), (0, over)), mode="symmetric")
-    output: Values = model(padded[None], seed)[0]
-    return output[:, :height, :width]
+        return translate_tile(self.job.model, part, seed_of(self.tiles, tile))

@@ -6,13 +6,19 @@ from pathlib import Path
 
 from geo_p2p.errors import ModelError
 
-__all__ = ["ANCHORS", "ON_ERROR", "PredictConfig"]
+__all__ = ["ANCHORS", "DROPOUTS", "ON_ERROR", "STATISTICS", "PredictConfig"]
 
 ANCHORS = ("raster", "crs")
 """Where the first block may begin."""
 
 ON_ERROR = ("stop", "nodata")
 """What to do where the raster cannot be read."""
+
+STATISTICS = ("raster", "tile")
+"""What norms over an image take their statistics of."""
+
+DROPOUTS = ("off", "seeded")
+"""What becomes of dropout that a model keeps on."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,11 @@ class PredictConfig:
     scheduler : address of a Dask scheduler to run the blocks on; its workers must see the same
         files and folders.
     on_error : "stop" where the raster cannot be read, or "nodata" to give up those pixels.
+    statistics : of a model whose norms take statistics over each image: "raster", of a sample of
+        the raster for all of it; or "tile", of each tile by itself, as in training.
+    dropout : of a model that keeps it on, as the paper does: "off"; or "seeded", drawn for each
+        tile by its place.
+    exact : whether to refuse a model whose tiles would have to be blended.
     """
 
     block_size: int | None = None
@@ -63,6 +74,9 @@ class PredictConfig:
     shard: str | None = None
     scheduler: str | None = None
     on_error: str = "stop"
+    statistics: str = "raster"
+    dropout: str = "off"
+    exact: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -74,3 +88,9 @@ class PredictConfig:
             raise ModelError(f"{self.workers} workers: give at least 1")
         if self.on_error not in ON_ERROR:
             raise ModelError(f"on_error {self.on_error!r}: choose one of {', '.join(ON_ERROR)}")
+        if self.statistics not in STATISTICS:
+            raise ModelError(
+                f"statistics {self.statistics!r}: choose one of {', '.join(STATISTICS)}"
+            )
+        if self.dropout not in DROPOUTS:
+            raise ModelError(f"dropout {self.dropout!r}: choose one of {', '.join(DROPOUTS)}")

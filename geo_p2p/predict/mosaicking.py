@@ -12,6 +12,7 @@ from geo_p2p.errors import RasterError
 from geo_p2p.predict.layout import Layout
 from geo_p2p.predict.parts import Parts, differences
 from geo_p2p.predict.rounding import Rounding
+from geo_p2p.predict.settle import disagreement_of
 from geo_p2p.predict.shards import Shard
 from geo_p2p.raster import check_options, refuse_to_clobber, write_mosaic
 
@@ -31,7 +32,9 @@ class Prediction:
     ``height`` its px, ``blocks`` how many the plan (or the shard) has, ``mpx_per_s`` output pixels
     over the wall time of the blocks run now (0 if none was left), ``lost`` the px of the output
     that are nodata because the raster could not be read there, ``rounding`` what the precision of
-    the network costs (None if it is no network, or nothing was measured).
+    the network costs (None if it is no network, or nothing was measured), ``disagreement`` what two
+    tiles that are blended differ by on average, in units of the output (of classes the share of
+    pixels; None if exact).
     """
 
     output: Path
@@ -42,6 +45,7 @@ class Prediction:
     tile_safe: bool
     lost: int = 0
     rounding: Rounding | None = None
+    disagreement: float | None = None
 
 
 def mosaic(
@@ -126,7 +130,9 @@ def publish(
         tags={**layout.tags, **more},
     )
     height, width = layout.frame.shape
-    return Prediction(dst, width, height, len(files), 0.0, layout.tile_safe, lost, rounding)
+    differ = disagreement_of(layout.tags)
+    safe = layout.tile_safe
+    return Prediction(dst, width, height, len(files), 0.0, safe, lost, rounding, differ)
 
 
 def _common(folders: Sequence[Parts]) -> Layout:

@@ -14,7 +14,7 @@ from geo_p2p.card import ModelCard, Scaling
 from geo_p2p.chips.chip import Source
 from geo_p2p.chips.vector import VectorSource
 from geo_p2p.errors import ModelError, RasterError
-from geo_p2p.grid import Block, BlockPlan, TileGrid, intersection, overlap_of
+from geo_p2p.grid import Block, BlockPlan, intersection, overlap_of
 from geo_p2p.predict.anchor import first_block
 from geo_p2p.predict.area import area_of
 from geo_p2p.predict.config import PredictConfig
@@ -22,14 +22,16 @@ from geo_p2p.predict.dihedral import averaged
 from geo_p2p.predict.lattice import on_lattice
 from geo_p2p.predict.model import Model
 from geo_p2p.predict.provenance import provenance
+from geo_p2p.predict.settle import Settled, settle
 from geo_p2p.predict.sizing import Sizing
 from geo_p2p.predict.strips import by_strips
+from geo_p2p.predict.tiles import blending_tiles, require_bands, require_finite
 from geo_p2p.raster import Bands, Frame
 from geo_p2p.raster.bands import fits
 from geo_p2p.raster.files import stamp_of
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
-__all__ = ["Job", "Model", "blending_tiles", "require_finite"]
+__all__ = ["Job", "Model"]
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,22 @@ class Job:
     plan: BlockPlan
     window: Window
     scaling: Scaling
+    settled: Settled
 
     @classmethod
     def of(cls, model: Model, source: Source, config: PredictConfig) -> "Job":
         """Plan the blocks of a raster for a model, or refuse what cannot be brought together."""
-        model = averaged(model) if config.tta else model
         source = on_lattice(source, model.card, config)
-        _require_bands(model.card, source)
+        settled = settle(model, source, config)
+        model = averaged(settled.model) if config.tta else settled.model
+        require_bands(model.card, source)
         frame = source.frame
         window = frame.window if config.bounds is None else frame.window_of(config.bounds)
         scaling = _output_scaling(model.card.target, config.dtype)
 
         size = config.block_size or _size(Sizing(model, frame.shape, window), config)
         plan = _plan(model.card, frame, config, size)
-        return cls(model, source, config, plan, window, scaling)
+        return cls(model, source, config, plan, window, scaling, settled)
 
     def __str__(self) -> str:
         """What is to be done, in a line for people."""
@@ -169,6 +173,7 @@ class Job:
             "GEO_P2P_SOURCE": self.source.name,
             "GEO_P2P_TILES": "exact" if card.tile_safe else "blended",
             "GEO_P2P_PLAN": json.dumps(plan),
+            **self.settled.tags,
             **provenance(card),
             **self._unusual,
         }
@@ -182,27 +187,6 @@ class Job:
             "GEO_P2P_TTA": "mean of 8 views" if self.config.tta else "",
         }
         return {key: value for key, value in told.items() if value}
-
-
-def blending_tiles(card: ModelCard, height: int, width: int) -> TileGrid:
-    """Tiles of the size a model was trained on, half overlapping, for blending."""
-    return TileGrid(height, width, card.size, card.size // 2)
-
-
-def require_finite(scaled: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-    """Refuse a translation with NaN or infinity at a valid pixel."""
-    if not np.isfinite(scaled[:, valid]).all():
-        raise ModelError("the model gave values that are not finite; its weights are unusable")
-
-
-def _require_bands(card: ModelCard, source: Source) -> None:
-    """Refuse a raster with more or fewer bands than the model takes."""
-    count = source.info.count
-    if count != card.input.count:
-        raise ModelError(
-            f"{source.name}: {count} bands, but the model takes {card.input.count}; "
-            "choose them by number (--bidx)"
-        )
 
 
 def _size(sizing: Sizing, config: PredictConfig) -> int:

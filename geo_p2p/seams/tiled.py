@@ -5,16 +5,13 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geo_p2p.card import Scaling
 from geo_p2p.errors import GeoP2PError, ModelError, RasterError
 from geo_p2p.grid import span_window
 from geo_p2p.grid.windows import Span
 from geo_p2p.predict import Model
-from geo_p2p.predict.plan import require_finite
+from geo_p2p.predict.differences import Differences
 from geo_p2p.raster import RasterSource
 from geo_p2p.seams.tilings import Blended, Exact, Tiling
 
@@ -27,16 +24,13 @@ PIXEL = 1536
 """Bytes that a network holds at most for each pixel it sees, and half as much to be sure: 1000 of a
 ResNet of 64 channels in fp32, 400 of a U-Net."""
 
-Values = NDArray[Any]
-Mask = NDArray[np.bool_]
-
 
 def disagreement(
     model: Model,
     source: RasterSource,
     *,
     block_size: int,
-    memory: int = MEMORY,
+    memory: int | None = None,
 ) -> dict[str, Any]:
     """Compare neighbouring blocks of a translation with each other, and with the whole.
 
@@ -46,7 +40,8 @@ def disagreement(
     source : the raster to translate; its bands in the order the model was trained on.
     block_size : side of a block's core, px; of no account to a model that is not tile-safe.
     memory : bytes; the largest window whose translation at once fits is compared, over a crossing
-        of lines between blocks, and of nine of these the one with the most valid pixels.
+        of lines between blocks, and of nine of these the one with the most valid pixels. None for
+        `MEMORY`, or what the least window takes, whose halo may be wide.
 
     Returns
     -------
@@ -88,6 +83,8 @@ def disagreement(
         )
     tiling: Tiling
     tiling = Exact(model, source, block_size) if card.tile_safe else Blended(model, source)
+    if memory is None:
+        memory = max(MEMORY, _least(tiling.margin, card.stride))
     window = _window(source, tiling, _side(memory, tiling.margin, card.stride), card.stride)
     parts, whole = Differences(card.target), Differences(card.target)
     for seen in tiling.twice(window):
@@ -99,55 +96,20 @@ def disagreement(
     return {"disagreement": parts.result(), "whole": whole.result(), "window": place}
 
 
-class Differences:
-    """Absolute differences of translations, at valid pixels."""
-
-    def __init__(self, target: Scaling) -> None:
-        self._target = target
-        self._scaled: list[Values] = []
-        self._units: list[Values] = []
-
-    def add(self, one: Values, other: Values, valid: Mask) -> None:
-        """Compare (channels, rows, cols), scaled."""
-        for image in (one, other):
-            require_finite(image, valid)
-        one, other = one[:, None, valid], other[:, None, valid]
-        values = [self._target.inverse(image)[:, 0] for image in (one, other)]
-        if self._target.classes:
-            self._units.append((values[0] != values[1]).astype(np.float64))
-        else:
-            self._units.append(np.abs(values[0].astype(np.float64) - values[1]))
-        self._scaled.append(np.abs(one - other)[:, 0])
-
-    @property
-    def pixels(self) -> int:
-        """Valid pixels compared."""
-        return sum(part.shape[1] for part in self._scaled)
-
-    def result(self) -> dict[str, float]:
-        """Return the differences as `disagreement` does."""
-        units = np.concatenate(self._units, axis=1)
-        scaled = np.concatenate(self._scaled, axis=1)
-        return {
-            "mean": float(units.mean()),
-            "p99": float(np.percentile(units, 99)),
-            "max": float(units.max()),
-            "scaled_mean": float(scaled.mean(dtype=np.float64)),
-            "scaled_max": float(scaled.max()),
-            "pixels": self.pixels,
-        }
-
-
 def _side(memory: int, margin: int, stride: int) -> int:
     """Side of the largest window whose translation at once fits, px: two strides or more."""
     side = (math.isqrt(max(0, memory) // PIXEL) - 2 * margin) // stride * stride
     if side < 2 * stride:
-        least = (2 * stride + 2 * margin) ** 2 * PIXEL
         raise GeoP2PError(
             f"{memory} bytes hold no window across two blocks with {margin} px around it; give at "
-            f"least {least}"
+            f"least {_least(margin, stride)}"
         )
     return side
+
+
+def _least(margin: int, stride: int) -> int:
+    """Bytes that the translation of the smallest window at once may take: two strides."""
+    return (2 * stride + 2 * margin) ** 2 * PIXEL
 
 
 def _window(source: RasterSource, tiling: Tiling, side: int, stride: int) -> Window:

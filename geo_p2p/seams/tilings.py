@@ -10,8 +10,7 @@ from rasterio.windows import Window
 
 from geo_p2p.grid import Block, BlockPlan, Tile, assemble, intersection, overlap_of, span_window
 from geo_p2p.predict import Model
-from geo_p2p.predict.blended import translate_tile
-from geo_p2p.predict.plan import blending_tiles
+from geo_p2p.predict.tiles import blending_tiles, seed_of, translate_tile
 from geo_p2p.raster import RasterSource
 
 __all__ = ["Blended", "Exact", "Tiling"]
@@ -149,8 +148,8 @@ class Blended:
         """Translate a tile, once."""
         place = tile.row, tile.col
         if place not in self._tiles:
-            seed = tile.row * self._grid.cols.count + tile.col
-            self._tiles[place] = translate_tile(self._model, self._scaled(tile.window), seed)
+            scaled, seed = self._scaled(tile.window), seed_of(self._grid, tile)
+            self._tiles[place] = translate_tile(self._model, scaled, seed)
         return self._tiles[place]
 
     def _scaled(self, window: Window) -> Values:

@@ -133,11 +133,6 @@ def placed(
         log.warning(
             "%s is placed by control points; the output lies on its warped lattice", source.name
         )
-    if not translator.card.tile_safe:
-        log.warning(
-            "the model takes statistics of each tile, so tiles cannot agree exactly: they are "
-            "blended; train with recipe 'seamless' for exact tiles"
-        )
     source = on_lattice(source, translator.card, config)
     _compare_pixels(translator, source)
     return source, output_of(source.paths[0]) if dst is None else Path(dst)
