@@ -289,7 +289,7 @@ def test_a_fit_trains_the_decoder_alone_until_it_is_told_to_unfreeze(
     learned: Path, ema: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(fitting, "CALIBRATION", 2)
-    model = Pix2Pix(chips(), backbone_weights=str(learned), ema=ema, **SETTINGS)
+    model = Pix2Pix(chips(), **{**SETTINGS, "backbone_weights": str(learned), "ema": ema})
     before = {n: v.clone() for n, v in model.generator.state_dict().items()}
     model.fit(1, checkpoint=False, progress=False)
     assert moved(model.generator, before) == {"decoder", "last"}

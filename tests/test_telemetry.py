@@ -57,7 +57,8 @@ def test_validation_is_scored_as_the_saved_model_would_be(kind: str) -> None:
     else:
         data = bunch(classed(8), classed(5, seed=50), colors=COLOURS)
         names = ["accuracy", "miou"]
-    model = tiny(data, norm="layer")  # nothing is calibrated when the training is over
+    # Nothing is calibrated when the training is over, and nothing rounded.
+    model = tiny(data, norm="layer", precision="fp32")
     model.fit(2, checkpoint=False, progress=False)
     scores = model.compute_metrics()
     for name in names:
@@ -71,7 +72,7 @@ def test_of_many_validation_chips_some_are_scored_always_the_same(
 
     monkeypatch.setattr(telemetry, "SCORED", 3)
     data = bunch(inverted(4), inverted(7, seed=50))
-    model = tiny(data, norm="layer")
+    model = tiny(data, norm="layer", precision="fp32")
     model.fit(1, checkpoint=False, progress=False)
     chips = data.chips[1]
     data.chips = data.chips[0], [chips[0], chips[3], chips[6]]
@@ -348,7 +349,7 @@ def test_a_warning_is_given_once_and_tells_the_epoch(caplog: pytest.LogCaptureFi
 
 
 def test_a_training_without_an_adversary_tells_of_none() -> None:
-    model = Pix2Pix(bunch(inverted(4), inverted(2, seed=9)), gan_weight=0.0, **TINY)
+    model = Pix2Pix(bunch(inverted(4), inverted(2, seed=9)), **{**TINY, "gan_weight": 0.0})
     model.fit(2, checkpoint=False, progress=False)
     told = model.history[-1].keys()
     assert {"l1_loss", "total_gen_loss", "gen_grad_norm", "valid_l1_loss"} <= told

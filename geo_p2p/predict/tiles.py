@@ -30,9 +30,10 @@ def require_finite(scaled: NDArray[Any], valid: NDArray[np.bool_]) -> None:
 
 def require_bands(card: ModelCard, source: Source) -> None:
     """Refuse a raster with more or fewer bands than the model takes."""
-    if source.count != card.input.count:
+    count = source.info.count
+    if count != card.input.count:
         raise ModelError(
-            f"{source.name}: {source.count} bands, but the model takes {card.input.count}; "
+            f"{source.name}: {count} bands, but the model takes {card.input.count}; "
             "choose them by number (--bidx)"
         )
 
