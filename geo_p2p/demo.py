@@ -49,8 +49,7 @@ class DemoConfig:
     size : side of the aerial image, px.
     tile_size, stride : of the chips, px. A quarter of a chip from one to the next: many chips and
         few epochs learn more in the same time than few chips and many epochs.
-    epochs, batch_size, ngf, ndf, lr, pixel_weight : of the training. Small networks and a strong
-        L1: in minutes the adversary has no time to earn the texture that it costs.
+    epochs, ngf, ndf : of the training, with small networks; the rest is the recipe's.
     seed : of the town, the split and the training.
     """
 
@@ -58,11 +57,8 @@ class DemoConfig:
     tile_size: int = 256
     stride: int = 64
     epochs: int = 9
-    batch_size: int = 2
     ngf: int = 24
     ndf: int = 8
-    lr: float = 7e-4
-    pixel_weight: float = 300.0
     seed: int = 7
 
 
@@ -162,11 +158,8 @@ def _train(data: DataBunch, config: DemoConfig, tell: Progress) -> Pix2Pix:
     """Train a small model; everything that is not named here is the recipe's."""
     model = Pix2Pix(
         data,
-        batch_size=config.batch_size,
         ngf=config.ngf,
         ndf=config.ndf,
-        lr=config.lr,
-        pixel_weight=config.pixel_weight,
         seed=config.seed,
     )
     tell("training", 0, config.epochs)
