@@ -147,7 +147,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
 
-    settings = {"ngf": args.ngf, "norm": args.norm, "device": args.device, "gan": "bce"}
+    # As published, but for the number of halvings: the rival keeps no mean of its weights.
+    published = {"gan": "bce", "gan_weight": 1.0, "detail": 0, "ema": 0.0}
+    settings = {"ngf": args.ngf, "norm": args.norm, "device": args.device, **published}
     contestants: dict[str, Ours | Plain] = {
         f"ours, {precision}": Ours(args.steps, args.batch, {**settings, "precision": precision})
         for precision in ("fp32", args.precision)

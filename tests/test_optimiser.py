@@ -11,7 +11,7 @@ from geo_p2p.pix2pix.optimiser import adam
 @pytest.mark.parametrize("grouped", [False, True])
 def test_a_step_in_one_pass_is_that_of_torch_s_adam(grouped: bool) -> None:
     drawn = torch.Generator().manual_seed(0)
-    start, grads = torch.randn(2, 37, 11, generator=drawn), torch.randn(6, 37, 11, generator=drawn)
+    start, *grads = torch.randn(7, 37, 11, generator=drawn)
     settings = {"lr": 1e-2, "betas": (0.5, 0.999)}
     weights, found = [], []
     for make in (adam, torch.optim.Adam):
