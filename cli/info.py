@@ -111,7 +111,16 @@ def model_record(path: Path) -> dict[str, Any]:
         "target": scaling_record(card.target),
         "epochs": card.provenance.get("epochs"),
         "scores": card.metrics,
+        **confidence_record(card.confidence),
     }
+
+
+def confidence_record(sure: Any) -> dict[str, Any]:
+    """Return what a model's intervals held, where that was tried; nothing for one without."""
+    if sure is None:
+        return {}
+    held = sure.told(sure.coverage)
+    return {"confidence": {"held": held, "pixels": sure.pixels[1], "blocks": sure.blocks[1]}}
 
 
 def scaling_record(scaling: Any) -> dict[str, Any]:

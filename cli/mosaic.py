@@ -33,4 +33,4 @@ def mosaic(
     done = finish(parts, dst, overwrite=overwrite, options=co, remove=remove_parts)
     record = asdict(done)
     del record["mpx_per_s"]  # no block is made here
-    output.show(record, as_json=as_json)
+    output.show(record if as_json else output.brief_run(record), as_json=as_json)

@@ -49,6 +49,16 @@ def brief(scores: Mapping[str, Any]) -> dict[str, object]:
     return kept
 
 
+def brief_run(record: Mapping[str, Any]) -> dict[str, object]:
+    """Return what people read of predictions: how many blocks are strange, not which."""
+    kept = dict(record)
+    if "rasters" in record:
+        kept["rasters"] = [brief_run(each) for each in record["rasters"]]
+    if "outside" in record:
+        kept |= {"confidence": record["confidence"] or "", "outside": len(record["outside"])}
+    return kept
+
+
 def print_spread(per_chip: Mapping[str, Mapping[str, Any]]) -> None:
     """Print how the scores of single chips spread: a line a measure."""
     header = ("mean", "min", "max", "sd", "chips")

@@ -134,6 +134,13 @@ log = logging.getLogger(__name__)
     help="Of a model that keeps dropout on.",
 )
 @click.option("--exact", is_flag=True, help="Refuse a model whose tiles have to be blended.")
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=PredictConfig.confidence,
+    metavar="SHARE",
+    help="Write OUTPUT_confidence.tif too: half-widths of intervals that hold this share, 0.9.",
+)
 @click.option("--keep-parts", is_flag=True, help="Leave the block files beside the output.")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and write nothing.")
 @options.overwrite
@@ -168,7 +175,7 @@ def predict_raster(
         record: dict[str, Any] = work.foreseen()
     else:
         record = work.done()
-    output.show(record, as_json=as_json)
+    output.show(record if as_json else output.brief_run(record), as_json=as_json)
     if record.get("failed"):
         raise click.exceptions.Exit(1)
 

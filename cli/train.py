@@ -105,6 +105,7 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
 @setting("--precision", "bf16 is faster where the device has it; auto decides.")
 @options.device
 @setting("--ema", "Average the generator's weights, keeping this share at each step; 0: do not.")
+@setting("--confidence", "Learn how far off translations may be, without a change to them.")
 @setting("--seed", "Where all chance starts from.")
 @click.option(
     "--one-cycle", is_flag=True, default=None, help="Raise the step size, then lower it to nothing."

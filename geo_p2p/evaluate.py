@@ -12,7 +12,8 @@ from rasterio.features import geometry_mask
 from rasterio.windows import Window
 from shapely import Polygon
 
-from geo_p2p.card import Scaling, range_of
+from geo_p2p.card import Scaling, confidence_path, range_of
+from geo_p2p.card.confidence import TAG
 from geo_p2p.chips import Chip, Pairs, open_pairs
 from geo_p2p.errors import ChipError, RasterError
 from geo_p2p.grid import BlockPlan, intersection, overlap_of, span_window
@@ -84,7 +85,9 @@ def evaluate_rasters(
     dict
         See `geo_p2p.metrics`; with "split": the part, or "whole raster"; and "per_chip": how the
         scores of single chips spread, each cut out of the raster, or None without chips. Ground
-        that chips share counts once for the measures, and once a chip for the spread.
+        that chips share counts once for the measures, and once a chip for the spread. Where
+        half-widths lie beside the raster (see `geo_p2p.card.confidence_path`) also "coverage": the
+        share of the truth within them, of their level and per band.
 
     Raises
     ------
@@ -113,7 +116,32 @@ def evaluate_rasters(
         scores.update(values, true, valid, core)
     per_chip = None if ground is None else _per_chip(mosaic, target, ground, scores)
     part = "whole raster" if folder is None else split
-    return {**scores.result(), "per_chip": per_chip, "split": part}
+    held = _held(predicted, mosaic, target, ground)
+    return {**scores.result(), **held, "per_chip": per_chip, "split": part}
+
+
+def _held(
+    predicted: str | Path, mosaic: RasterSource, target: RasterSource, ground: list[Polygon] | None
+) -> dict[str, Any]:
+    """Share of the truth within the half-widths that lie beside a raster of values, if any do."""
+    beside = confidence_path(predicted)
+    if mosaic.info.categorical or not beside.exists():
+        return {}
+    widths = RasterSource(beside)
+    if TAG not in widths.tags or (widths.count, widths.frame) != (mosaic.count, mosaic.frame):
+        return {}
+    inside, pixels = np.zeros(mosaic.count), 0
+    for block in BlockPlan(*mosaic.frame.shape, 1, 0, BLOCK):
+        on_ground = _mask(block.core, ground)
+        (values, one), (true, two), (width, three) = (
+            source.read(block.core) for source in (mosaic, target, widths)
+        )
+        valid = one & two & three & on_ground
+        error = np.abs(values[:, valid].astype(np.float64) - true[:, valid])
+        inside += (error <= width[:, valid]).sum(1)
+        pixels += int(np.count_nonzero(valid))
+    shares = [round(share, 4) for share in (inside / max(1, pixels)).tolist()]
+    return {"coverage": {widths.tags[TAG]: shares}}
 
 
 def _windows(

@@ -46,6 +46,8 @@ class TrainConfig:
         regression, without an adversary.
     ema : share of its former value that a running mean of the generator's weights keeps at each
         step (0.999, say); the mean is what is validated, saved and used. 0 for none.
+    confidence : whether to learn, beside the translation and without a part in it, how far off it
+        may be, and to calibrate that on the validation chips; of classes, only to calibrate.
     augment : "dihedral" (8 flips and turns), "mirror" (left-right) or "none".
     jitter : px a chip is enlarged by before a random crop of its own size; 0 for none.
     seed : of weights, order and augmentation.
@@ -93,6 +95,7 @@ class TrainConfig:
     gan: str = "lsgan"
     gan_weight: float = 0.3
     ema: float = 0.99
+    confidence: bool = False
     augment: str = "dihedral"
     jitter: int = 0
     seed: int = 42
@@ -128,6 +131,12 @@ class TrainConfig:
             raise ModelError(
                 f"backbone_weights are for the generator 'encoder', not {self.generator!r}: "
                 "name its backbone, or leave the weights out"
+            )
+
+        if self.confidence and (self.norm == "instance" or self.test_dropout):
+            raise ModelError(
+                "confidence needs tiles that agree exactly, and neither norm 'instance' nor "
+                "test_dropout gives such: take the recipe 'seamless', or leave confidence out"
             )
 
     @classmethod

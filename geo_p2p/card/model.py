@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from geo_p2p.card.confidence import Confidence
 from geo_p2p.card.scaling import Scaling
+from geo_p2p.card.seen import InputRange
 from geo_p2p.errors import ModelError
 
 __all__ = ["ModelCard"]
@@ -32,6 +34,8 @@ class ModelCard:
     metrics : scores on the validation part, by name.
     provenance : how it came about: settings, versions, split, seed.
     name : under which it was saved; "" before. It tells no two cards apart.
+    confidence : how far off its translations may be; None if that was not measured.
+    seen : what the input was like in training; None for models that do not tell.
 
     Raises
     ------
@@ -54,6 +58,8 @@ class ModelCard:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     name: str = field(default="", compare=False)
+    confidence: Confidence | None = None
+    seen: InputRange | None = None
 
     def __post_init__(self) -> None:
         """Refuse a network that cannot be."""
@@ -98,8 +104,13 @@ class ModelCard:
                 "crs": self.crs,
                 "metrics": _finite(self.metrics),
                 "provenance": _finite(self.provenance),
+                # Only where there is one: other cards stay what they were, to the byte.
+                **{name: part.to_json() for name, part in self._extras() if part is not None},
             },
         }
+
+    def _extras(self) -> list[tuple[str, Confidence | InputRange | None]]:
+        return [("confidence", self.confidence), ("seen", self.seen)]
 
     @classmethod
     def from_emd(cls, emd: Mapping[str, Any]) -> Self:
@@ -124,6 +135,7 @@ class ModelCard:
             if own.pop("format") != FORMAT:
                 raise ModelError("the model was written by another version of geo_p2p; update it")
             size = own.pop("pixel_size")
+            sure, seen = own.pop("confidence", None), own.pop("seen", None)
             return cls(
                 name=str(emd.get("ModelName", "")),
                 size=emd["ImageHeight"],
@@ -131,6 +143,8 @@ class ModelCard:
                 target=Scaling.from_json(own.pop("target")),
                 bands=tuple(own.pop("bands")),
                 pixel_size=None if size is None else (size[0], size[1]),
+                confidence=sure and Confidence.from_json(sure),
+                seen=seen and InputRange.from_json(seen),
                 **own,
             )
         except KeyError as error:

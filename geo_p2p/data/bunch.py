@@ -4,6 +4,7 @@ import random
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo_p2p import processes
-from geo_p2p.card import Scaling
+from geo_p2p.card import InputRange, Scaling, range_seen
 from geo_p2p.chips import Chip
 from geo_p2p.data.samples import Augmentation, ChipSet
 from geo_p2p.errors import ModelError
@@ -135,6 +136,12 @@ class DataBunch(DataLoaders):  # type: ignore[misc]
         """
         self.train_dl.rng = random.Random(f"{self.seed} {number}")
         self.train_dl.dataset.begin_epoch(number)
+
+    @cached_property
+    def seen(self) -> InputRange:
+        """What the input of the training chips is like."""
+        train = self.chips[0]
+        return range_seen([chip.x for chip in train], [chip.valid for chip in train])
 
     @property
     def batch_size(self) -> int:

@@ -22,6 +22,7 @@ from geo_p2p.losses.pixels import (
     gradient_loss,
     l1_loss,
     l2_loss,
+    laplace_loss,
     ssim_loss,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "gradient_loss",
     "l1_loss",
     "l2_loss",
+    "laplace_loss",
     "ssim_loss",
 ]

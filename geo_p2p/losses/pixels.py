@@ -9,7 +9,15 @@ from torch.nn import functional as F
 from geo_p2p.card import FILL
 from geo_p2p.processes import count, mean
 
-__all__ = ["cross_entropy", "fill", "gradient_loss", "l1_loss", "l2_loss", "ssim_loss"]
+__all__ = [
+    "cross_entropy",
+    "fill",
+    "gradient_loss",
+    "l1_loss",
+    "l2_loss",
+    "laplace_loss",
+    "ssim_loss",
+]
 
 _SIDE, _SIGMA = 11, 1.5
 _K1, _K2, _RANGE = 0.01, 0.03, 2.0
@@ -72,6 +80,37 @@ def l2_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         A scalar in [0, 4]; 0, with a gradient of 0, when nothing is valid.
     """
     return _mean(_difference(pred, target, valid).square(), valid)
+
+
+def laplace_loss(log_scale: Tensor, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean negative log-likelihood of the error, as a Laplace distribution of a given scale.
+
+    Of one scale for all pixels the least is where that is the L1 loss: it is the likelihood that
+    goes with it. Its gradient is for the scale alone. Were the translation to have a share, it
+    would be let off where the scale is wide, and sharpened where the error is small already.
+
+    Parameters
+    ----------
+    log_scale
+        (batch, bands, rows, cols), natural logarithm of the scale.
+    pred, target
+        (batch, bands, rows, cols) in [-1, 1].
+    valid
+        (batch, 1, rows, cols) bool.
+
+    Returns
+    -------
+    Tensor
+        A scalar in nats, of any sign; 0, with a gradient of 0, when nothing is valid.
+
+    References
+    ----------
+    A. Kendall & Y. Gal, What Uncertainties Do We Need in Bayesian Deep Learning for Computer
+    Vision?, NeurIPS 2017, https://arxiv.org/abs/1703.04977, section 3.
+    """
+    error = _difference(pred.detach(), target, valid).abs()
+    s = fill(log_scale.float(), valid)
+    return _mean(fill(error * torch.exp(-s) + s + math.log(2), valid), valid)
 
 
 def cross_entropy(logits: Tensor, onehot: Tensor, valid: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from geo_p2p.networks.layers import LastLayer
+from geo_p2p.networks.scale_head import ScaleHead
 
 __all__ = ["most_alive", "ready"]
 
@@ -66,7 +67,8 @@ def _fold(layers: nn.Sequential) -> None:
 
 def _round(net: nn.Module, dtype: torch.dtype) -> None:
     """Round the weights of all layers but the last, if all of them can do with it."""
-    last = {part for m in net.modules() if isinstance(m, LastLayer) for part in m.modules()}
+    exact = (LastLayer, ScaleHead)
+    last = {part for m in net.modules() if isinstance(m, exact) for part in m.modules()}
     inner = [m for m in net.modules() if m not in last]
     own = [m for m in inner if any(True for _ in m.parameters(recurse=False))]
     if last and all(isinstance(m, CASTABLE) for m in own):

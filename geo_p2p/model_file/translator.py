@@ -5,9 +5,9 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,15 @@ from geo_p2p.device import (
     kept_memory,
     precision_name,
 )
+from geo_p2p.errors import ModelError
 from geo_p2p.model_file.inference import most_alive, ready
-from geo_p2p.networks import UNet, fix_statistics, per_image_norms, required_halo
+from geo_p2p.networks import (
+    Generator,
+    UNet,
+    fix_statistics,
+    per_image_norms,
+    required_halo,
+)
 
 __all__ = ["Translator"]
 
@@ -59,7 +66,7 @@ class Translator:
         self.reload: Callable[[], Translator] | None = None
         self.device = choose_device(device)
         self.dtype = inference_precision(precision, self.device, card.target)
-        self.generator = generator.to(self.device).eval()
+        self.generator = _telling(generator.to(self.device).eval(), False)
         set_dropout(self.generator, card.test_dropout)
         self._fingerprint = ""
 
@@ -72,18 +79,39 @@ class Translator:
     def fingerprint(self) -> str:
         """SHA-256 over weights, precision and what the card says of their use, in hexadecimal.
 
-        Scores and provenance do not count: they change nothing in what the model makes. Of a
+        Scores, provenance, and what was seen or measured of its errors do not count: they change
+        nothing in what the model makes. Of a
         `settled` model it goes on behind a dash, with a hash of what it was settled by.
         """
         if self._fingerprint:
             return self._fingerprint
         digest = hashlib.sha256(self.precision.encode())
-        card = replace(self.card, metrics={}, provenance={})
+        card = replace(self.card, metrics={}, provenance={}, confidence=None, seen=None)
         digest.update(json.dumps(card.to_emd("", ""), sort_keys=True).encode())
         for name, tensor in sorted(self.generator.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def with_scales(self) -> "Translator":
+        """Return the same, but that log scales of the errors follow the bands it gives.
+
+        Of classes there are none, for their scores tell as much.
+
+        Raises
+        ------
+        ModelError
+            If the generator gives no scales.
+        """
+        if not (self.card.target.classes or self.card.arguments.get("confidence")):
+            raise ModelError(
+                "the model tells nothing of its errors: train it with --confidence, or translate "
+                "without"
+            )
+        telling = Translator(self.generator, self.card, str(self.device), self.precision)
+        telling.generator = _telling(self.generator, True)
+        telling.reload = None if self.reload is None else partial(_with_scales, self.reload)
+        return telling
 
     def bytes_per_pixel(self) -> float:
         """Memory that the network takes for each pixel of a tile, and half as much to be sure."""
@@ -197,7 +225,8 @@ class Translator:
 
         Returns
         -------
-        (batch, channels, rows, cols) in [-1, 1], or class scores.
+        (batch, channels, rows, cols) in [-1, 1], or class scores; after `with_scales` as many
+        channels more, the log scales of the errors.
         """
         return self.start(tiles, seed)()
 
@@ -239,6 +268,20 @@ class Translator:
             tile = tile.pin_memory()
         tile = tile[None].to(self.device, non_blocking=True)
         return tile.contiguous(memory_format=torch.channels_last)
+
+
+def _with_scales(load: Callable[[], Translator]) -> Translator:
+    """Load a translator that tells its errors' scales."""
+    return load().with_scales()
+
+
+def _telling(generator: nn.Module, scales: bool) -> nn.Module:
+    """Return a generator of the same layers that runs its scale head, if it has one, or not."""
+    if not isinstance(generator, Generator) or generator.scale_head is None:
+        return generator
+    twin = copy(generator)
+    twin.tells_scales = scales
+    return twin
 
 
 def _to_numpy(output: Tensor) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .batch_norm import BatchNorm
 from .layers import NORMS, Generator, LastLayer, arguments_of, at_least, choose
+from .scale_head import ScaleHead
 
 __all__ = ["BACKBONES", "Encoder", "EncoderUNet", "load_backbone"]
 
@@ -112,6 +113,8 @@ class EncoderUNet(Generator):
         Probability in the three innermost doublings, 0 to 1.
     head
         "tanh" for values in [-1, 1], "logits" for classes.
+    confidence
+        Whether log scales of the error follow the bands of the output; see `ScaleHead`.
 
     Raises
     ------
@@ -134,6 +137,7 @@ class EncoderUNet(Generator):
         norm: str = "batch",
         dropout: float = 0.0,
         head: str = "tanh",
+        confidence: bool = False,
     ) -> None:
         at_least(1, ngf=ngf)
         choose("norm", norm, NORMS)
@@ -154,6 +158,9 @@ class EncoderUNet(Generator):
             )
             width = ngf * 2**i + skips[i]
         self.last = LastLayer(nn.ConvTranspose2d(width, out_channels, 4, 2, 1), head)
+        if confidence:
+            up = nn.ConvTranspose2d(ngf, out_channels, 4, 2, 1)
+            self.add_scale_head(ScaleHead(width, in_channels, ngf, up))
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate an image.
@@ -166,7 +173,8 @@ class EncoderUNet(Generator):
         Returns
         -------
         Tensor
-            (batch, out_channels, rows, cols): in [-1, 1], or logits.
+            (batch, out_channels, rows, cols): in [-1, 1], or logits; with confidence twice as many
+            channels.
 
         Raises
         ------
@@ -177,8 +185,7 @@ class EncoderUNet(Generator):
         *skips, x = self.encoder(image)  # (B, 512, H/32, W/32) for resnet18
         for up in self.decoder:
             x = torch.cat((up(x), skips.pop()), dim=1)  # (B, ngf * 2**i + skip, H / 2**(i+1), ...)
-        out: Tensor = self.last(x)  # (B, ngf + 64, H/2, W/2) -> (B, out, H, W)
-        return out
+        return self.finish(x, image)  # (B, ngf + 64, H/2, W/2) -> (B, out, H, W)
 
 
 def load_backbone(encoder: Encoder, path: str | Path) -> None:

@@ -150,14 +150,44 @@ class Generator(nn.Module):
         Whether that holds: no statistics are taken over the image given.
     arguments : dict
         What the class was called with, ready for JSON; `build_generator` takes it back.
+    last : LastLayer
+        Makes the output from the last features.
+    scale_head : nn.Module or None
+        Makes, beside it, the log scale of its error: as many channels more.
+    tells_scales : bool
+        Whether that head, if there is one, is run.
     """
+
+    last: LastLayer
+    tells_scales = True
 
     def __init__(self, *, stride: int, halo: int, norm: str, arguments: dict[str, Any]) -> None:
         super().__init__()
         self.stride = stride
         self.halo = halo
         self.tile_safe = norm not in PER_SAMPLE
-        self.arguments = arguments
+        # Without it, the arguments are those of networks that could not have it.
+        self.arguments = {n: v for n, v in arguments.items() if v or n != "confidence"}
+        self.scale_head: nn.Module | None = None
+
+    def add_scale_head(self, head: nn.Module) -> None:
+        """Tell the error's scale beside the output.
+
+        Raises
+        ------
+        ModelError
+            Of a network for classes, whose scores tell it already.
+        """
+        if self.arguments["head"] == "logits":
+            raise ModelError("confidence of classes is in their scores: it needs no head")
+        self.scale_head = head
+
+    def finish(self, features: Tensor, image: Tensor) -> Tensor:
+        """Make the output of the last features, and the log scale of its error if there is one."""
+        out: Tensor = self.last(features)
+        if self.scale_head is None or not self.tells_scales:
+            return out
+        return torch.cat((out, self.scale_head(features, image)), dim=1)
 
     def check(self, x: Tensor, smallest: int) -> None:
         """Refuse an input this network cannot map to an output of the same size.

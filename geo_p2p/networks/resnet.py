@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from .layers import NORMS, Generator, LastLayer, arguments_of, at_least, choose
+from .scale_head import ScaleHead
 
 __all__ = ["ResNet"]
 
@@ -32,6 +33,8 @@ class ResNet(Generator):
         Probability within each residual block, 0 to 1.
     head
         "tanh" for values in [-1, 1], "logits" for classes.
+    confidence
+        Whether log scales of the error follow the bands of the output; see `ScaleHead`.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class ResNet(Generator):
         norm: str = "batch",
         dropout: float = 0.0,
         head: str = "tanh",
+        confidence: bool = False,
     ) -> None:
         at_least(0, blocks=blocks)
         at_least(1, ngf=ngf)
@@ -88,6 +92,9 @@ class ResNet(Generator):
             nn.ReLU(inplace=True),
         )
         self.last = LastLayer(_mirrored(ngf, out_channels, 7, bias=True), head)
+        if confidence:
+            same = _mirrored(ngf, out_channels, 3, bias=True)
+            self.add_scale_head(ScaleHead(ngf, in_channels, ngf, same))
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate an image.
@@ -100,7 +107,8 @@ class ResNet(Generator):
         Returns
         -------
         Tensor
-            (batch, out_channels, rows, cols): in [-1, 1], or logits.
+            (batch, out_channels, rows, cols): in [-1, 1], or logits; with confidence twice as many
+            channels.
 
         Raises
         ------
@@ -111,8 +119,7 @@ class ResNet(Generator):
         x = self.down(image)  # (B, in, H, W) -> (B, 4 ngf, H/4, W/4)
         x = self.blocks(x)  # (B, 4 ngf, H/4, W/4)
         x = self.up(x)  # (B, ngf, H, W)
-        out: Tensor = self.last(x)  # (B, out, H, W)
-        return out
+        return self.finish(x, image)  # (B, out, H, W)
 
 
 class Block(nn.Module):

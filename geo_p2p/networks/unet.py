@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers import NORMS, Generator, LastLayer, arguments_of, at_least, choose
+from .scale_head import ScaleHead
 
 __all__ = ["UNet"]
 
@@ -49,6 +50,8 @@ class UNet(Generator):
         Channels at full size, 0 or more; the paper has none.
     head
         "tanh" for values in [-1, 1], "logits" for classes.
+    confidence
+        Whether log scales of the error follow the bands of the output; see `ScaleHead`.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class UNet(Generator):
         dropout: float = 0.0,
         detail: int = 0,
         head: str = "tanh",
+        confidence: bool = False,
     ) -> None:
         at_least(1, halvings=halvings, ngf=ngf)
         at_least(0, detail=detail)
@@ -122,6 +126,15 @@ class UNet(Generator):
             last = nn.ConvTranspose2d(outermost, out_channels, 4, 2, 1)
         self.detail = detail
         self.last = LastLayer(last, head)
+        if confidence:
+            self.add_scale_head(self._scale_head(ngf, outermost))
+
+    def _scale_head(self, ngf: int, outermost: int) -> ScaleHead:
+        """Make the head that tells the error's scale, of the same features as the last layer."""
+        bands, out, detail = (self.arguments[n] for n in ("in_channels", "out_channels", "detail"))
+        if detail:
+            return ScaleHead(2 * detail, bands, detail, nn.Conv2d(detail, out, 1))
+        return ScaleHead(outermost, bands, ngf, nn.ConvTranspose2d(ngf, out, 4, 2, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate an image.
@@ -134,7 +147,8 @@ class UNet(Generator):
         Returns
         -------
         Tensor
-            (batch, out_channels, rows, cols): in [-1, 1], or logits.
+            (batch, out_channels, rows, cols): in [-1, 1], or logits; with confidence twice as many
+            channels.
 
         Raises
         ------
@@ -154,8 +168,7 @@ class UNet(Generator):
         if self.detail:
             beside = torch.cat((self.rise(x), self.stem(image)), dim=1)
             x = self.rectify(beside)  # (B, 2 detail, H, W)
-        out: Tensor = self.last(x)  # (B, out, H, W)
-        return out
+        return self.finish(x, image)  # (B, out, H, W)
 
     @torch.no_grad()
     def forget_untrained(self, side: int) -> None:

@@ -31,6 +31,7 @@ from geo_p2p.networks import (
 from geo_p2p.pix2pix.adversary import Adversary
 from geo_p2p.pix2pix.callbacks import Precision, flat_then_linear
 from geo_p2p.pix2pix.optimiser import adam
+from geo_p2p.pix2pix.scales import ScaleLearner
 
 __all__ = [
     "build_learner",
@@ -67,15 +68,22 @@ def build_networks(
     x, y = scalings
     arguments = {name: getattr(config, name) for name in GENERATOR_SETTINGS[config.generator]}
     head = "logits" if y.classes else "tanh"
+    if config.confidence and not y.classes:  # whose scores tell it already
+        arguments["confidence"] = True
     with torch.random.fork_rng([]):  # torch's default weights cost random numbers of the user's
         generator = build_generator(
             config.generator, x.channels, y.channels, head=head, **arguments
         )
     seeded = torch.Generator().manual_seed(config.seed)
-    initialise(generator, seeded)
+    for part in generator.children():
+        if part is not generator.scale_head:
+            initialise(part, seeded)
     if isinstance(generator, EncoderUNet) and config.backbone_weights is not None:
         load_backbone(generator.encoder, config.backbone_weights)
-    return generator, initialise(discriminator_of(config, scalings), seeded)
+    discriminator = initialise(discriminator_of(config, scalings), seeded)
+    if generator.scale_head is not None:  # last, so that all others draw what they would without
+        initialise(generator.scale_head, seeded)
+    return generator, discriminator
 
 
 def discriminator_of(config: TrainConfig, scalings: tuple[Scaling, Scaling]) -> nn.Module:
@@ -103,6 +111,9 @@ def build_learner(
     if isinstance(generator, EncoderUNet) and config.backbone_weights is not None:
         freeze(generator.encoder, config.freeze)
     betas = config.beta1, config.beta2
+    cbs = [TrainEvalCallback(), Precision(dtype), adversary]
+    if generator.scale_head is not None:
+        cbs.append(ScaleLearner())
     return Learner(
         data,
         generator,
@@ -110,7 +121,7 @@ def build_learner(
         opt_func=partial(OptimWrapper, opt=adam, betas=betas),
         splitter=params,
         lr=config.lr,
-        cbs=[TrainEvalCallback(), Precision(dtype), adversary],
+        cbs=cbs,
         default_cbs=False,
     )
 

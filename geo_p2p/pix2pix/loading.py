@@ -58,6 +58,7 @@ class Opened:
         before = int(self.card.provenance.get("epochs", 0))
         training = Training.of(data, self.config, self.generator, self.discriminator, before)
         take_up(training, self.path)
+        training.confidence = self.card.confidence
         return training
 
     def lend_weights(self, training: Training) -> None:

@@ -81,7 +81,7 @@ def _bytes_a_chip(training: Training) -> float:
     dtype = training.learn.precision.dtype
     with torch.random.fork_rng([]), exact_arithmetic(training.device, dtype):
         with _counted(generator.parameters()) as kept:
-            made = generator(image).float()
+            made = generator(image).float()[:, : y.channels]  # not the scales
             training.learn.loss_func(made, target, valid)
         total = sum(kept.values())
         if training.config.gan_weight:

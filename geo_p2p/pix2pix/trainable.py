@@ -101,7 +101,7 @@ class Trainable(Usable):
         plan = plan_of(epochs, lr, training.epochs, fitting(settings))
         if folder is not None:
             training.folder = run_folder(folder, training.epochs)
-        self.metrics = {}
+        self._forget()
         fit(training, plan, progress, callbacks)
 
     def resume(self, epochs: int | None = None, *, progress: bool | Progress = True) -> None:
@@ -121,7 +121,7 @@ class Trainable(Usable):
         training = self._require_training()
         if training.plan is None:
             raise ModelError("there is no fit to go on with: load a checkpoint, or call fit")
-        self.metrics = {}
+        self._forget()
         plan = replace(training.plan, epochs=epochs or training.plan.epochs)
         fit(training, plan, progress)
 
@@ -172,6 +172,11 @@ class Trainable(Usable):
         if allow_plot:
             self.lr_figure = lr_curve(swept.rates, swept.losses, rate)
         return rate
+
+    def _forget(self) -> None:
+        """Forget what was measured: the weights will be others."""
+        self.metrics = {}
+        self._require_training().confidence = None
 
     def _require_data(self) -> DataBunch:
         return self._require_training().data

@@ -10,7 +10,7 @@ from fastai.learner import Learner
 from torch import nn
 
 from geo_p2p import processes
-from geo_p2p.card import ModelCard, Scaling, TrainConfig
+from geo_p2p.card import Confidence, ModelCard, Scaling, TrainConfig
 from geo_p2p.data import Augmentation, DataBunch
 from geo_p2p.device import choose_device, choose_precision
 from geo_p2p.model_file import Translator
@@ -40,6 +40,7 @@ class Training:
     plan : of the last fit.
     folder : of the run: checkpoints, history, pictures; None until one is known.
     source : folder of the checkpoints it was taken up from, if that is another run's.
+    confidence : how far off the weights as they are may be, if that was measured.
     """
 
     data: DataBunch
@@ -52,6 +53,7 @@ class Training:
     plan: FitConfig | None = None
     folder: Path | None = None
     source: Path | None = None
+    confidence: Confidence | None = None
 
     @classmethod
     def of(
@@ -141,6 +143,8 @@ class Training:
             pixel_size=origin.pixel_size,
             crs=origin.crs,
             metrics=metrics or {},
+            confidence=self.confidence,
+            seen=self.data.seen,
             provenance={
                 "config": self.config.to_json(),
                 "epochs": self.epochs,

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from geo_p2p.card import confidence_path
 from geo_p2p.chips.chip import Source
 from geo_p2p.errors import RasterError
 from geo_p2p.grid import Block
@@ -63,7 +64,8 @@ def predict(
     ----------
     model : any callable with a card.
     source : the raster; its bands in the order the model was trained on.
-    dst : where the mosaic shall appear.
+    dst : where the mosaic shall appear; with ``config.confidence`` also
+        ``<stem of dst>_confidence.tif`` beside it.
     config : settings; the defaults if None.
     overwrite : whether to replace a file of that name, and the unfinished work of another plan.
     progress : called with (blocks done, blocks in all).
@@ -72,7 +74,8 @@ def predict(
     Raises
     ------
     ModelError
-        If the raster's bands are not what the model takes, or what it gives is not finite.
+        If the raster's bands are not what the model takes, what it gives is not finite, or it
+        cannot tell of the confidence asked for.
     RasterError
         If the raster cannot be read or the output not written, or if another run is at work on it
         or has left there what is of another plan.
@@ -85,6 +88,7 @@ def predict(
     _require_room(dst, source, overwrite)
     planned = partial(as_begun, model, source, config, parts)
     job = planned()
+    replaces = _replaces(job, parts, dst, overwrite)
     check_options(job.bands, config.options)
     with parts.held(shard):
         job = Resumption(parts, config.resume, overwrite, shard).settle(job, planned)
@@ -98,7 +102,7 @@ def predict(
             width, height = job.window.width, job.window.height
             return Prediction(parts.folder, width, height, len(mine), speed, safe)
         parts.sweep(dst)
-        done = publish([parts], parts.layout, dst, overwrite=overwrite)
+        done = publish([parts], parts.layout, dst, overwrite=replaces)
         # What could not be read may be read another day: then only those blocks are to be run.
         if not (config.keep_parts or done.lost):
             parts.remove()
@@ -123,9 +127,21 @@ def foresee(
     """
     config, dst = config or PredictConfig(), Path(dst)
     _require_room(dst, source, overwrite)
-    job = as_begun(model, source, config, Parts.of(dst))
+    parts = Parts.of(dst)
+    job = as_begun(model, source, config, parts)
+    _replaces(job, parts, dst, overwrite)
     check_options(job.bands, config.options)
     return forecast(job, dst, precision)
+
+
+def _replaces(job: Job, parts: Parts, dst: Path, overwrite: bool) -> bool:
+    """Whether files may be replaced; a second file that is in the way and may not be is refused."""
+    if job.certainty is None:
+        return overwrite
+    # Without the mosaic, it was left by an interruption of this very run.
+    replaces = overwrite or parts.recipe == job.recipe
+    _require_room(confidence_path(dst), job.source, replaces)
+    return replaces
 
 
 def _require_room(dst: Path, source: Source, overwrite: bool) -> None:

@@ -42,6 +42,8 @@ class PredictConfig:
     tta : whether to take the mean over the eight ways to turn and flip a tile.
     dtype : type of the output; None for the target's own.
     options : creation options of the Cloud Optimized GeoTIFF.
+    confidence : share of the truth, 0-1, that a second file's intervals (of classes: sets) shall
+        hold; None for no such file.
     keep_parts : whether to leave the block files beside the mosaic.
     resume : True to go on with what an earlier run has left or fail, False to begin anew; None to
         go on if its plan is the same, and to fail if it is another.
@@ -69,6 +71,7 @@ class PredictConfig:
     tta: bool = False
     dtype: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    confidence: float | None = None
     keep_parts: bool = False
     resume: bool | None = None
     shard: str | None = None

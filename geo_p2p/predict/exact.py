@@ -12,7 +12,7 @@ from geo_p2p.grid import Block, overlap_of
 from geo_p2p.predict.model import Engine
 from geo_p2p.predict.plan import Job
 from geo_p2p.predict.strips import by_strips
-from geo_p2p.predict.way import Image, Way
+from geo_p2p.predict.way import Image, Made, Way
 
 __all__ = ["Exact"]
 
@@ -51,11 +51,11 @@ class Exact(Way):
         for output, (_, valid) in zip(outputs, images, strict=True):
             yield partial(np.asarray, output), valid
 
-    def finish(self, block: Block, made: tuple[Callable[[], Tile], Mask]) -> Image:
+    def finish(self, block: Block, made: tuple[Callable[[], Tile], Mask]) -> Made:
         """Cut the core out of a translated tile: its values in the unit of the output."""
         wait, valid = made
         kept = wait()[:, *overlap_of(block.tile, self.job.core(block))]
-        return self.job.values(kept, valid), valid
+        return Made(self.job.values(kept, valid), valid, self.job.certain(kept, valid))
 
     def tile(self, image: tuple[Tile, Mask]) -> Tile:
         """Return the tile of a block."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from affine import Affine
@@ -30,6 +30,9 @@ class Layout:
     options : creation options of the Cloud Optimized GeoTIFF.
     tile_safe : whether the blocks are exact.
     shards : among how many processes the blocks were shared out; None where there was one.
+    certainty : what the bands of a second mosaic hold, which tells how far off the first may be;
+        None if there is none.
+    certainty_tags : its further provenance.
     """
 
     frame: Frame
@@ -39,10 +42,13 @@ class Layout:
     options: Mapping[str, str]
     tile_safe: bool
     shards: int | None = None
+    certainty: Bands | None = None
+    certainty_tags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, job: Job, shards: int | None = None) -> "Layout":
         """Lay out the mosaic of a job."""
+        sure = job.certainty
         return cls(
             frame=job.source.frame.crop(job.window),
             bands=job.bands,
@@ -51,20 +57,23 @@ class Layout:
             options=dict(job.config.options),
             tile_safe=job.model.card.tile_safe,
             shards=shards,
+            certainty=sure.bands if sure else None,
+            certainty_tags=sure.tags() if sure else {},
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON gives it back."""
-        frame, bands = self.frame, self.bands
-        tables = {name: list(getattr(bands, name).items()) for name in TABLES}
+        frame = self.frame
         plain = {
             "frame": [frame.height, frame.width, *frame.transform[:6], frame.crs.to_wkt()],
-            "bands": asdict(bands) | tables,
+            "bands": _plain(self.bands),
             "blocks": [[*place, *map(int, at.flatten())] for place, at in self.blocks.items()],
             "tags": dict(self.tags),
             "options": dict(self.options),
             "tile_safe": self.tile_safe,
             "shards": self.shards,
+            "certainty": self.certainty and _plain(self.certainty),
+            "certainty_tags": dict(self.certainty_tags),
         }
         result: dict[str, Any] = json.loads(json.dumps(plain))
         return result
@@ -73,21 +82,31 @@ class Layout:
     def from_json(cls, plain: Mapping[str, Any]) -> "Layout":
         """Read what `to_json` has returned."""
         height, width, *transform, crs = plain["frame"]
-        # JSON knows neither tuples nor mappings from numbers.
-        bands: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in plain["bands"].items()
-        }
-        bands["colors"] = {value: tuple(color) for value, color in bands["colors"]}
-        bands["classes"] = dict(bands["classes"])
+        sure = plain.get("certainty")
         return cls(
             frame=Frame(height, width, Affine(*transform), CRS.from_wkt(crs)),
-            bands=Bands(**bands),
+            bands=_bands(plain["bands"]),
             blocks={(row, col): Window(*at) for row, col, *at in plain["blocks"]},
             tags=plain["tags"],
             options=plain["options"],
             tile_safe=plain["tile_safe"],
             shards=plain["shards"],
+            certainty=sure and _bands(sure),
+            certainty_tags=plain.get("certainty_tags", {}),
         )
+
+
+def _plain(bands: Bands) -> dict[str, Any]:
+    """Bands as JSON can hold them: mappings from numbers as pairs."""
+    return asdict(bands) | {name: list(getattr(bands, name).items()) for name in TABLES}
+
+
+def _bands(plain: Mapping[str, Any]) -> Bands:
+    """Read what JSON gives back of `_plain`: it knows neither tuples nor mappings from numbers."""
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+    fields["colors"] = {value: tuple(color) for value, color in fields["colors"]}
+    fields["classes"] = dict(fields["classes"])
+    return Bands(**fields)
 
 
 TABLES = ("colors", "classes")

@@ -1,16 +1,20 @@
 """Make the mosaic of blocks that lie in one folder or in several."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rasterio.windows import Window
 
+from geo_p2p.card import confidence_path
 from geo_p2p.errors import RasterError
 from geo_p2p.predict.layout import Layout
+from geo_p2p.predict.notes import beside
 from geo_p2p.predict.parts import Parts, differences
+from geo_p2p.predict.plan import STRANGE
 from geo_p2p.predict.rounding import Rounding
 from geo_p2p.predict.settle import disagreement_of
 from geo_p2p.predict.shards import Shard
@@ -19,6 +23,11 @@ from geo_p2p.raster import check_options, refuse_to_clobber, write_mosaic
 __all__ = ["Prediction", "mosaic", "publish"]
 
 log = logging.getLogger(__name__)
+
+Strange = tuple[int, int, int, int, float]
+
+TOLD = 100
+"""Blocks at most that an output's tags list of those unlike what was trained on."""
 
 NAMED = 5
 """Blocks that are named where many are missing."""
@@ -34,7 +43,10 @@ class Prediction:
     that are nodata because the raster could not be read there, ``rounding`` what the precision of
     the network costs (None if it is no network, or nothing was measured), ``disagreement`` what two
     tiles that are blended differ by on average, in units of the output (of classes the share of
-    pixels; None if exact).
+    pixels; None if exact). ``confidence`` is the second file, if one was asked for. ``outside``
+    tells of the blocks that are not like what was trained on, the strangest first: row and column
+    of their first pixel, rows and columns, px of the output, and the share of their valid pixels
+    beyond the range of the training input, 0-1.
     """
 
     output: Path
@@ -46,6 +58,8 @@ class Prediction:
     lost: int = 0
     rounding: Rounding | None = None
     disagreement: float | None = None
+    confidence: Path | None = None
+    outside: tuple[Strange, ...] = ()
 
 
 def mosaic(
@@ -80,6 +94,8 @@ def mosaic(
     folders = [Parts(Path(each)) for each in several]
     layout, dst = _common(folders), Path(dst)
     refuse_to_clobber(dst, overwrite)
+    if layout.certainty is not None:
+        refuse_to_clobber(confidence_path(dst), overwrite)
     check_options(layout.bands, options)
     with ExitStack() as stack:
         for folder in folders:
@@ -120,6 +136,19 @@ def publish(
     more = rounding.tags() if rounding else {}
     if lost:
         more["GEO_P2P_LOST"] = str(lost)
+    outside = _outside(folders, layout)
+    tags = {**layout.tags, **more, **_told(outside, dst, len(files))}
+    second = None if layout.certainty is None else confidence_path(dst)
+    if layout.certainty is not None and second is not None:
+        # By the defaults: what suits a picture, JPEG for one, may not suit these numbers.
+        write_mosaic(
+            [(beside(path), window) for path, window in files],
+            second,
+            layout.frame,
+            layout.certainty,
+            overwrite=overwrite,
+            tags={**tags, **layout.certainty_tags},
+        )
     write_mosaic(
         files,
         dst,
@@ -127,12 +156,38 @@ def publish(
         layout.bands,
         overwrite=overwrite,
         options={**layout.options, **(options or {})},
-        tags={**layout.tags, **more},
+        tags=tags,
     )
     height, width = layout.frame.shape
+    done = Prediction(dst, width, height, len(files), 0.0, layout.tile_safe, lost, rounding)
     differ = disagreement_of(layout.tags)
-    safe = layout.tile_safe
-    return Prediction(dst, width, height, len(files), 0.0, safe, lost, rounding, differ)
+    return replace(done, disagreement=differ, confidence=second, outside=outside)
+
+
+def _outside(folders: Sequence[Parts], layout: Layout) -> tuple[Strange, ...]:
+    """The blocks that are not like what was trained on, the strangest first."""
+    shares: dict[str, float] = {}
+    for folder in folders:
+        shares |= folder.strange()
+    found = [
+        (at.row_off, at.col_off, at.height, at.width, round(shares[Parts.name(*place)], 4))
+        for place, at in layout.blocks.items()
+        if Parts.name(*place) in shares
+    ]
+    return tuple(sorted(found, key=lambda strange: -strange[-1]))
+
+
+def _told(outside: tuple[Strange, ...], dst: Path, blocks: int) -> dict[str, str]:
+    """Warn of strange blocks, and return what the output's tags say of them."""
+    if not outside:
+        return {}
+    log.warning(
+        "%s: in %d of %d blocks more than %.0f %% of the pixels lie beyond what the model was "
+        "trained on, in the one at row %d, column %d of the output %.0f %%: look at them first",
+        *(dst, len(outside), blocks, 100 * STRANGE, *outside[0][:2], 100 * outside[0][-1]),
+    )
+    listed = {"blocks": len(outside), "strangest": outside[:TOLD]}
+    return {"GEO_P2P_OUTSIDE": json.dumps(listed)}
 
 
 def _common(folders: Sequence[Parts]) -> Layout:

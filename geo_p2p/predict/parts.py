@@ -16,6 +16,7 @@ from geo_p2p.errors import RasterError
 from geo_p2p.grid import Block
 from geo_p2p.predict.layout import Layout
 from geo_p2p.predict.locks import Lock, locked
+from geo_p2p.predict.notes import beside, drop_note, read_notes, write_note
 from geo_p2p.predict.rounding import Rounding
 from geo_p2p.predict.shards import Shard
 from geo_p2p.raster import partial_path
@@ -37,6 +38,10 @@ OURS = (
     "shard_",
     "lost_",
     ".lost_",
+    "confidence_",
+    ".confidence_",
+    "strange_",
+    ".strange_",
 )
 """Beginnings of the names in a folder of parts."""
 
@@ -206,6 +211,10 @@ class Parts:
         """Where a block is written."""
         return self.folder / self.name(block.row, block.col)
 
+    def certainty(self, block: Block) -> Path:
+        """Where it is written how far off a block may be."""
+        return beside(self.file(block))
+
     @staticmethod
     def name(row: int, col: int) -> str:
         """Name of the file of the block in a row and column of the plan."""
@@ -229,6 +238,20 @@ class Parts:
         for block in blocks:
             self.file(block).unlink(missing_ok=True)
 
+    def note_strange(self, block: Block, share: float) -> None:
+        """Write down which share of a block is not like what was trained on; nothing for 0.
+
+        For those who go on, and for the mosaic.
+        """
+        if share:
+            write_note(self.file(block), "strange", share)
+        else:
+            drop_note(self.file(block), "strange")
+
+    def strange(self) -> dict[str, float]:
+        """Shares of blocks that are not like what was trained on, by name of the file."""
+        return read_notes(self.folder, "strange")
+
     def note(self, block: Block, lost: int) -> None:
         """Keep in mind, before a block is written, that the raster could not be read there.
 
@@ -237,29 +260,15 @@ class Parts:
         block : one that such pixels have a part in.
         lost : how many of its own pixels are given up; 0 if they only lie around it.
         """
-        note = self.folder / _note(self.file(block).name)
-        partial = partial_path(note)
-        partial.write_text(json.dumps(lost), encoding="utf-8")
-        partial.replace(note)
+        write_note(self.file(block), "lost", lost)
 
     def settle(self, block: Block) -> None:
         """Drop the note of a block that is written whole."""
-        (self.folder / _note(self.file(block).name)).unlink(missing_ok=True)
+        drop_note(self.file(block), "lost")
 
     def lost(self) -> dict[str, int]:
         """Pixels that were given up in blocks that pixels are missing for, by name of the file."""
-        notes = self.folder.glob("lost_*.json")
-        return {_block(note.name): json.loads(note.read_text(encoding="utf-8")) for note in notes}
-
-
-def _note(block: str) -> str:
-    """Name of the note beside a block."""
-    return f"lost_{block.removeprefix('block_').removesuffix('.tif')}.json"
-
-
-def _block(note: str) -> str:
-    """Name of the block that a note is beside."""
-    return f"block_{note.removeprefix('lost_').removesuffix('.json')}.tif"
+        return read_notes(self.folder, "lost")
 
 
 def _place(partial: Path, file: Path) -> None:

@@ -17,6 +17,7 @@ from geo_p2p.errors import ModelError, RasterError
 from geo_p2p.grid import Block, BlockPlan, intersection, overlap_of
 from geo_p2p.predict.anchor import first_block
 from geo_p2p.predict.area import area_of
+from geo_p2p.predict.certainty import Certainty
 from geo_p2p.predict.config import PredictConfig
 from geo_p2p.predict.dihedral import averaged
 from geo_p2p.predict.lattice import on_lattice
@@ -31,7 +32,11 @@ from geo_p2p.raster.bands import fits
 from geo_p2p.raster.files import stamp_of
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
-__all__ = ["Job", "Model"]
+__all__ = ["STRANGE", "Job", "Model"]
+
+STRANGE = 0.05
+"""Share of a block's valid pixels, 0-1, that may lie beyond what the training input was like (see
+`geo_p2p.card.InputRange`) before the block is told of."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Job:
     window: Window
     scaling: Scaling
     settled: Settled
+    certainty: Certainty | None = None
 
     @classmethod
     def of(cls, model: Model, source: Source, config: PredictConfig) -> "Job":
@@ -59,7 +65,8 @@ class Job:
 
         size = config.block_size or _size(Sizing(model, frame.shape, window), config)
         plan = _plan(model.card, frame, config, size)
-        return cls(model, source, config, plan, window, scaling, settled)
+        sure = Certainty.of(model.card, config)
+        return cls(model, source, config, plan, window, scaling, settled, sure)
 
     def __str__(self) -> str:
         """What is to be done, in a line for people."""
@@ -113,7 +120,21 @@ class Job:
         ModelError
             If it is not finite at a valid pixel.
         """
-        return by_strips(self._values, scaled, valid)
+        return by_strips(self._values, scaled[: self.scaling.channels], valid)
+
+    def certain(self, scaled: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[Any] | None:
+        """How far off these values may be, if that is asked for: (bands, rows, cols)."""
+        sure = self.certainty
+        return None if sure is None else by_strips(sure.values, scaled, valid)
+
+    def outside(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> float:
+        """Share of a block's valid pixels, 0-1, that are not like what was trained on.
+
+        0 where that is no more than `STRANGE`, or the card does not tell what was.
+        """
+        seen = self.model.card.seen
+        share = 0.0 if seen is None else seen.outside(values, valid)
+        return share if share > STRANGE else 0.0
 
     def _values(self, scaled: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[Any]:
         """Values of the output, at once."""
@@ -149,7 +170,9 @@ class Job:
         """What decides the bytes of a block, as JSON gives it back."""
         source = self.source
         output = hashlib.sha256(json.dumps(self.scaling.to_json()).encode()).hexdigest()
+        sure = {} if self.certainty is None else {"confidence": self.certainty.recipe}
         return {
+            **sure,
             "plan": asdict(self.plan),
             "window": list(self.window.flatten()),
             "mask": self.mask and stamp_of(self.mask.path),

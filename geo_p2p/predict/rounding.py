@@ -65,5 +65,5 @@ class Rounding:
 
 
 def _values(scaling: Scaling, scaled: NDArray[np.float32]) -> NDArray[Any]:
-    """Values of the output; what is not finite is none of our business here."""
-    return scaling.inverse(np.nan_to_num(scaled))
+    """Values of the output, without scales; what is not finite is none of our business here."""
+    return scaling.inverse(np.nan_to_num(scaled[: scaling.channels]))

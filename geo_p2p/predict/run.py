@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geo_p2p.grid import Block
+from geo_p2p.grid import Block, overlap_of
 from geo_p2p.predict.blended import Blended
 from geo_p2p.predict.exact import Exact
 from geo_p2p.predict.model import Engine
@@ -20,7 +20,7 @@ from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job
 from geo_p2p.predict.reading import Reader, is_blank, strip_bytes
 from geo_p2p.predict.rounding import Rounding
-from geo_p2p.predict.way import Way
+from geo_p2p.predict.way import Made, Way
 from geo_p2p.raster import RasterSink, Statistics, bounded_cache, quick_options
 
 __all__ = ["Runner"]
@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 
 AHEAD = 2
 """For each thread, batches read before they are needed, and blocks waiting to be written."""
-
-Values = NDArray[Any]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -81,13 +78,19 @@ class Runner:
 
     def _read(self, batch: list[Block]) -> list[Any]:
         """Read what the blocks need, and make it ready; None of a block with nothing in it."""
-        source, way = self.job.source, self.way
+        job = self.job
         return [
-            None
-            if is_blank(source, self.job.core(block))
-            else way.prepare(block, self.reader.read(way.needs(block)))
+            None if is_blank(job.source, job.core(block)) else self._prepare(block)
             for block in batch
         ]
+
+    def _prepare(self, block: Block) -> Any:
+        """Read what a block needs, and note if it is not like what was trained on."""
+        needs = self.way.needs(block)
+        values, valid = self.reader.read(needs)
+        own = overlap_of(needs, self.job.core(block))
+        self.parts.note_strange(block, self.job.outside(values[:, *own], valid[own]))
+        return self.way.prepare(block, (values, valid))
 
     def _translate(self, batch: list[Block], images: list[Any]) -> Iterator[Any]:
         """Translate the blocks that have something in them; None for those that have not."""
@@ -112,16 +115,31 @@ class Runner:
         """Turn a translation into values of the output, and write them."""
         if made is None:
             return self._write_nothing(block)
-        return self._write(block, *self.way.finish(block, made))
+        return self._write(block, self.way.finish(block, made))
 
-    def _write(self, block: Block, values: Values, valid: Mask) -> Block:
+    def _write(self, block: Block, made: Made) -> Block:
+        # The block itself last: where that is, the other is too.
+        self._write_certainty(block, made.certainty)
+        values, valid, _ = made
         tags = {} if self.job.bands.categorical else Statistics.of(values, valid).tags
         with self._file(block, tags) as sink:
             sink.write(values, valid=valid)
         return block
 
+    def _write_certainty(self, block: Block, values: NDArray[Any] | None) -> None:
+        """Write how far off a block may be, if that is asked for; of None, nothing is valid."""
+        sure = self.job.certainty
+        if sure is None:
+            return
+        frame, options = self.job.source.frame.crop(self.job.core(block)), quick_options()
+        file = self.parts.certainty(block)
+        with RasterSink(file, frame, sure.bands, overwrite=True, options=options) as sink:
+            if values is not None:
+                sink.write(values)
+
     def _write_nothing(self, block: Block) -> Block:
         """Write a block without a valid pixel: what was never written is nodata."""
+        self._write_certainty(block, None)
         core = self.job.core(block)
         with self._file(block, Statistics(core.height * core.width).tags) as sink:
             if self.job.bands.nodata is None:

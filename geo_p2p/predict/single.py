@@ -31,8 +31,9 @@ def translate_block(job: Job, block: Block, image: Image) -> Image:
         core = job.core(block)
         valid = np.zeros((core.height, core.width), bool)
         return job.nothing(valid), valid
-    (made,) = way.translate([block], [ready])
-    return way.finish(block, made)
+    (begun,) = way.translate([block], [ready])
+    made = way.finish(block, begun)
+    return made.values, made.valid
 
 
 def translate_blocks(job: Job, blocks: Iterable[Block]) -> Iterator[tuple[Block, Image]]:

@@ -1,7 +1,7 @@
 """How the blocks of a model are made: three steps, in three threads."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +9,22 @@ from rasterio.windows import Window
 
 from geo_p2p.grid import Block
 
-__all__ = ["Image", "Way"]
+__all__ = ["Image", "Made", "Way"]
 
 Image = tuple[NDArray[Any], NDArray[np.bool_]]
 """Values (bands, rows, cols) and which pixels are valid (rows, cols)."""
+
+
+class Made(NamedTuple):
+    """What is written of a block.
+
+    ``values`` (bands, rows, cols) of the output and which of them are ``valid`` (rows, cols);
+    ``certainty``, (bands, rows, cols), goes into a second file.
+    """
+
+    values: NDArray[Any]
+    valid: NDArray[np.bool_]
+    certainty: NDArray[Any] | None = None
 
 
 class Way(Protocol):
@@ -32,10 +44,9 @@ class Way(Protocol):
     def translate(self, batch: list[Block], images: list[Any]) -> Iterator[Any]:
         """Translate blocks, all of a batch at once."""
 
-    def finish(self, block: Block, made: Any) -> Image:
+    def finish(self, block: Block, made: Any) -> Made:
         """Make of a translation the values of the output, and which of them are valid."""
-        image: Image = made
-        return image
+        return Made(*made)
 
     def tile(self, image: Any) -> NDArray[np.float32] | None:
         """Return a tile (channels, rows, cols) of what was prepared, to try the network on."""

@@ -11,10 +11,11 @@ from geo_p2p.translate.one import (
     predict_raster,
     translate,
 )
-from geo_p2p.translate.scoring import evaluate_model, translate_chips
+from geo_p2p.translate.scoring import calibrate, evaluate_model, translate_chips
 
 __all__ = [
     "Failure",
+    "calibrate",
     "evaluate_model",
     "loaded",
     "open_mosaic",

@@ -17,7 +17,7 @@ from geo_p2p.translate.one import loaded
 
 __all__ = ["predict_array"]
 
-FILES = ("keep_parts", "options")
+FILES = ("keep_parts", "options", "confidence")
 """Settings that are of files alone."""
 
 

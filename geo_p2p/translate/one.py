@@ -89,7 +89,7 @@ def plan_raster(
     """
     translator, config = loaded(model), PredictConfig(**settings)
     source, place = placed(translator, src, dst, config, bidx)
-    precision = translator.precision
+    precision, translator = translator.precision, _telling(translator, config)
     return foresee(translator, source, place, config, overwrite=overwrite, precision=precision)
 
 
@@ -105,6 +105,7 @@ def translate(
 ) -> Prediction:
     """Do what `predict_raster` does, with a loaded model, and say how it went."""
     source, dst = placed(translator, src, dst, config, bidx)
+    translator = _telling(translator, config)
     return predict(
         translator,
         source,
@@ -114,6 +115,11 @@ def translate(
         progress=progress,
         loader=translator.reload,
     )
+
+
+def _telling(translator: Translator, config: PredictConfig) -> Translator:
+    """Have a translator tell its errors' scales, where confidence is asked for."""
+    return translator if config.confidence is None else translator.with_scales()
 
 
 def placed(

@@ -1,17 +1,26 @@
-"""Score with a model that lies on disk."""
+"""Score with a model that lies on disk, and measure how far off it may be."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from geo_p2p.card import Confidence, fit_confidence, scores_of
 from geo_p2p.chips import Chip, open_pairs
+from geo_p2p.chips.halves import halves
 from geo_p2p.errors import ModelError
 from geo_p2p.evaluate import chips_of, scores_for
 from geo_p2p.model_file import Translator, find_model, load_model
 
-__all__ = ["evaluate_model", "translate_chips"]
+__all__ = ["calibrate", "evaluate_model", "translate_chips"]
+
+SAMPLE = 8_000_000
+"""About how many validation pixels confidence is calibrated on, in both halves together."""
+
+Scores = NDArray[np.float64]
 
 
 def evaluate_model(
@@ -35,7 +44,9 @@ def evaluate_model(
     Returns
     -------
     dict
-        See `geo_p2p.metrics`; with "split" and "chips".
+        See `geo_p2p.metrics`; with "split" and "chips", and of a model with confidence "coverage":
+        per level and band the share of the truth that intervals hold, on the half of the
+        validation ground that was not calibrated on, or on all of another part.
 
     Raises
     ------
@@ -52,16 +63,49 @@ def evaluate_model(
             f"{chips}: pairs of {len(pairs[0].x)} and {len(pairs[0].y)} bands, but the model "
             f"translates {wanted[0]} into {wanted[1]}; export chips of the same bands"
         )
-    scores = scores_for(loaded.card.target)
-    for index, (chip, image) in enumerate(zip(pairs, translate_chips(loaded, pairs), strict=True)):
-        scores.update(image, chip.y, chip.valid)
+    target, sure = loaded.card.target, loaded.card.confidence
+    scores = scores_for(target)
+    # Of validation chips half were calibrated on: what that holds there tells nothing.
+    seen = halves(pairs)[0] if split == "val" else [np.zeros(c.valid.shape, bool) for c in pairs]
+    unexpected = []
+    made = _made(loaded if sure is None else loaded.with_scales(), pairs)
+    for index, (chip, output) in enumerate(zip(pairs, made, strict=True)):
+        scores.update(target.inverse(output[: target.channels]), chip.y, chip.valid)
+        if sure is not None:
+            unexpected.append(scores_of(target, output, chip.y, chip.valid & ~seen[index]))
         if progress is not None:
             progress(index + 1, len(pairs))
-    return {**scores.result(), "split": split, "chips": len(pairs)}
+    told = {} if sure is None else {"coverage": sure.told(sure.held(unexpected))}
+    return {**scores.result(), **told, "split": split, "chips": len(pairs)}
 
 
 def translate_chips(translator: Translator, chips: Sequence[Chip]) -> Iterator[NDArray[Any]]:
     """Translate chips, one by one: (bands, rows, cols) in the target's type and unit."""
+    for output in _made(translator, chips):
+        yield translator.card.target.inverse(output)
+
+
+def calibrate(translator: Translator, chips: Sequence[Chip]) -> Confidence:
+    """Measure how far off a model's translations are, on chips it was not trained on.
+
+    Half of their ground gives the factors, the other half the coverage that is told of them.
+
+    Raises
+    ------
+    ModelError
+        If the model tells nothing of its errors, or one half has no valid pixel.
+    """
+    telling, target = translator.with_scales(), translator.card.target
+    masks, blocks = halves(chips)
+    step = math.ceil(sum(chip.valid.size for chip in chips) / SAMPLE) // 2 * 2 + 1
+    sides: tuple[list[Scores], list[Scores]] = ([], [])
+    for chip, mask, output in zip(chips, masks, _made(telling, chips), strict=True):
+        for side, kept in zip(sides, (chip.valid & mask, chip.valid & ~mask), strict=True):
+            side.append(scores_of(target, output, chip.y, kept)[:, ::step])
+    return fit_confidence(*sides, blocks)
+
+
+def _made(translator: Translator, chips: Sequence[Chip]) -> Iterator[NDArray[np.float32]]:
+    """What the network gives of each chip, (channels, rows, cols) scaled."""
     for index, chip in enumerate(chips):
-        x = translator.card.input.forward(chip.x, chip.valid)
-        yield translator.card.target.inverse(translator(x[None], index)[0])
+        yield translator(translator.card.input.forward(chip.x, chip.valid)[None], index)[0]

@@ -1,0 +1,48 @@
+"""What lies beside a block in the folder of parts: notes of a line, and a second file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from geo_p2p.raster import partial_path
+from geo_p2p.raster.files import translated
+
+__all__ = ["beside", "drop_note", "read_notes", "write_note"]
+
+
+def beside(block: Path) -> Path:
+    """Where it is written how far off the block in a file may be."""
+    return block.with_name(block.name.replace("block_", "confidence_", 1))
+
+
+def write_note(block: Path, kind: str, number: float) -> None:
+    """Write a number down beside a block, whole or not at all.
+
+    Raises
+    ------
+    RasterError
+        If nothing can be written there.
+    """
+    note = _note(block, kind)
+    partial = partial_path(note)
+    with translated(block.parent):
+        partial.write_text(json.dumps(number), encoding="utf-8")
+        partial.replace(note)
+
+
+def drop_note(block: Path, kind: str) -> None:
+    """Remove such a note, if there is one."""
+    _note(block, kind).unlink(missing_ok=True)
+
+
+def read_notes(folder: Path, kind: str) -> dict[str, Any]:
+    """All notes of a kind, by name of the block's file."""
+    found = {}
+    for note in folder.glob(f"{kind}_*.json"):
+        block = f"block_{note.name.removeprefix(f'{kind}_').removesuffix('.json')}.tif"
+        found[block] = json.loads(note.read_text(encoding="utf-8"))
+    return found
+
+
+def _note(block: Path, kind: str) -> Path:
+    return block.with_name(f"{kind}_{block.stem.removeprefix('block_')}.json")
