@@ -80,6 +80,21 @@ log = logging.getLogger(__name__)
 )
 @options.bounds
 @click.option("--mask", metavar="AOI", help="Only inside the polygons of this vector file.")
+@click.option(
+    "--statistics",
+    type=click.Choice(STATISTICS),
+    default=PredictConfig.statistics,
+    show_default=True,
+    help="Of norms that take statistics over each image: of a sample of INPUT, or of each tile.",
+)
+@click.option(
+    "--dropout",
+    type=click.Choice(DROPOUTS),
+    default=PredictConfig.dropout,
+    show_default=True,
+    help="Of a model that keeps dropout on.",
+)
+@click.option("--exact", is_flag=True, help="Refuse a model whose tiles have to be blended.")
 @click.option("--tta", is_flag=True, help="Mean over the 8 ways to turn and flip: 8 times slower.")
 @options.bidx
 @options.co
@@ -119,21 +134,6 @@ log = logging.getLogger(__name__)
     show_default=True,
     help="Where INPUT cannot be read: stop, or give up those pixels.",
 )
-@click.option(
-    "--statistics",
-    type=click.Choice(STATISTICS),
-    default=PredictConfig.statistics,
-    show_default=True,
-    help="Of norms that take statistics over each image: of a sample of INPUT, or of each tile.",
-)
-@click.option(
-    "--dropout",
-    type=click.Choice(DROPOUTS),
-    default=PredictConfig.dropout,
-    show_default=True,
-    help="Of a model that keeps dropout on.",
-)
-@click.option("--exact", is_flag=True, help="Refuse a model whose tiles have to be blended.")
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),

@@ -88,7 +88,7 @@ def blocks_of(
 
     translator = load_model(find_model(model), device, precision)
     source = open_source(translator, src, bidx)
-    made = settle(translator, source, settings_of(mosaic.tags)).model
+    made = settle(translator, source, settings_of(mosaic.tags))
     if mosaic.tags.get("GEO_P2P_MODEL", made.fingerprint) != made.fingerprint:
         log.warning(
             "%s was made by another model than %s, or at other precision", mosaic.name, model

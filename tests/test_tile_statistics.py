@@ -28,11 +28,13 @@ from geo_p2p.networks import (
     initialise,
     per_image_norms,
 )
-from geo_p2p.predict import PredictConfig, predict, run, sample
+from geo_p2p.predict import PredictConfig, mosaic, predict, run, sample
+from geo_p2p.predict.array import ArraySource, predict_values
 from geo_p2p.predict.differences import Differences
+from geo_p2p.predict.disagreement import disagreement_of
 from geo_p2p.predict.plan import Job
 from geo_p2p.predict.sample import sample_of
-from geo_p2p.predict.settle import Settled, settings_of, settle
+from geo_p2p.predict.settle import settings_of, settle
 from geo_p2p.raster import RasterSource
 
 UNIT = Scaling("float32", (-1.0,), (1.0,))
@@ -196,7 +198,7 @@ def test_with_statistics_of_the_raster_tiles_equal_the_whole(
     model = model_of(paper() if name == "paper" else strong(foreign(NORMS[name])))
     if name == "batch in train mode":  # and kept there by whoever wrote it
         model.generator[1].train()
-    settled = settle(model, src, PredictConfig()).model
+    settled = settle(model, src, PredictConfig())
     assert settled.card.tile_safe
     expected = whole(settled, src.read()[0])
     assert expected.std() > 0.1
@@ -223,12 +225,12 @@ def test_the_model_itself_stays_as_it_was(src: RasterSource) -> None:
 
 def test_dropout_alone_is_no_reason_to_blend(src: RasterSource) -> None:
     model = model_of(paper(norm="batch"))
-    assert settle(model, src, PredictConfig()).model.card.tile_safe
-    assert not settle(model, src, SEEDED).model.card.tile_safe
+    assert settle(model, src, PredictConfig()).card.tile_safe
+    assert not settle(model, src, SEEDED).card.tile_safe
 
 
 def test_dropout_has_no_part_in_the_statistics(src: RasterSource) -> None:
-    loud, still = (settle(model_of(paper()), src, c).model for c in (SEEDED, PredictConfig()))
+    loud, still = (settle(model_of(paper()), src, c) for c in (SEEDED, PredictConfig()))
     for one, other in zip(loud.generator.buffers(), still.generator.buffers(), strict=True):
         assert torch.equal(one, other)
     assert loud.fingerprint != still.fingerprint
@@ -269,9 +271,9 @@ def test_exact_is_refused_of_a_plain_function_too(src: RasterSource, tmp_path: P
 
 def test_tiles_disagree_less_with_statistics_of_the_raster(src: RasterSource) -> None:
     model = model_of(strong(foreign(nn.InstanceNorm2d)), size=32)
-    each, fixed = (settle(model, src, config).model for config in (TILE, PredictConfig()))
+    each, fixed = (settle(model, src, config) for config in (TILE, PredictConfig()))
     fixed.card = each.card  # as if it had to be blended all the same
-    found = [Settled(model, src, {}).disagreement for model in (each, fixed)]
+    found = [disagreement_of(model, src) for model in (each, fixed)]
     assert found[0]["mean"] > 1.5 * found[1]["mean"] > 0
 
 
@@ -331,12 +333,62 @@ def test_what_is_blended_depends_on_nothing_but_the_raster(
 
 def test_what_other_settings_have_left_is_not_gone_on_with(src: RasterSource) -> None:
     configs = [PredictConfig(), TILE, SEEDED, replace(SEEDED, statistics="tile")]
-    recipes = [
-        json.dumps(Job.of(settle(model_of(paper()), src, c).model, src, c).recipe) for c in configs
-    ]
+    recipes = [json.dumps(Job.of(model_of(paper()), src, c).recipe) for c in configs]
     assert len(set(recipes)) == len(configs)
-    again = Job.of(settle(model_of(paper()), src, configs[0]).model, src, configs[0]).recipe
+    again = Job.of(model_of(paper()), src, configs[0]).recipe
     assert json.dumps(again) == recipes[0]
+
+
+@pytest.mark.parametrize("config", [PredictConfig(), SEEDED, TILE], ids=str)
+def test_shards_settle_a_model_alike(
+    src: RasterSource, tmp_path: Path, config: PredictConfig
+) -> None:
+    config = replace(config, block_size=32, keep_parts=True)
+    whole = predict(model_of(paper()), src, tmp_path / "a.tif", config)
+    for shard in ("2/2", "1/2"):
+        predict(model_of(paper()), src, tmp_path / "b.tif", replace(config, shard=shard))
+    done = mosaic(tmp_path / "b.tif.parts", tmp_path / "b.tif")
+    assert bytes_of(tmp_path / "a.tif.parts") == bytes_of(tmp_path / "b.tif.parts")
+    assert done.disagreement == whole.disagreement
+    exact = (config.statistics, config.dropout) == ("raster", "off")
+    assert done.tile_safe is exact
+    assert (done.disagreement is None) is exact
+
+
+def test_views_and_arrays_are_settled_too(src: RasterSource, tmp_path: Path) -> None:
+    config = PredictConfig(block_size=32, tta=True, exact=True)
+    done = predict(model_of(paper()), src, tmp_path / "o.tif", config)
+    array = ArraySource(*src.read(), src.frame)
+    values, _, job = predict_values(model_of(paper()), array, config)
+    assert job.model.card.tile_safe
+    assert np.array_equal(values, values_of(done.output))
+    with pytest.raises(ModelError, match="dropout is on in 2 layers"):
+        predict_values(model_of(paper()), array, replace(config, dropout="seeded"))
+
+
+def test_a_lattice_in_the_crs_is_refused_where_statistics_are_the_raster_s(
+    src: RasterSource, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="anchor 'crs': norms of this model take the statistics"):
+        predict(model_of(paper()), src, tmp_path / "o.tif", PredictConfig(anchor="crs"))
+    drops = model_of(paper(norm="batch"))  # has none
+    assert predict(drops, src, tmp_path / "o.tif", PredictConfig(anchor="crs")).tile_safe
+
+
+def test_a_run_that_goes_on_keeps_its_blocks(src: RasterSource, tmp_path: Path) -> None:
+    config = PredictConfig(block_size=32, keep_parts=True)
+    predict(model_of(paper()), src, tmp_path / "o.tif", config)
+    again = PredictConfig(resume=True)
+    done = predict(model_of(paper()), src, tmp_path / "o.tif", again, overwrite=True)
+    assert (done.blocks, done.mpx_per_s) == (9, 0)
+
+
+def test_batch_norms_in_train_mode_stay_so(src: RasterSource) -> None:
+    model = model_of(foreign(nn.BatchNorm2d))
+    model.generator[1].train()
+    tile = slope(16, 16)[None]
+    expected = model(tile, 0)
+    assert np.array_equal(settle(model, src, TILE)(tile, 0), expected)
 
 
 @given(st.tuples(st.integers(1, 70), st.integers(1, 70)), st.integers(1, 12).map(lambda n: 2 * n))
@@ -422,7 +474,7 @@ def test_settings_that_are_none_are_refused(field: str, value: str) -> None:
 
 def test_differences_in_the_sample_of_another_raster_change_the_plan(tmp_path: Path) -> None:
     marks = [
-        settle(model_of(paper()), source_of(tmp_path / f"{n}.tif", slope(40, 40, n)), c).model
+        settle(model_of(paper()), source_of(tmp_path / f"{n}.tif", slope(40, 40, n)), c)
         for n, c in ((0, PredictConfig()), (1, PredictConfig()))
     ]
     assert marks[0].fingerprint != marks[1].fingerprint

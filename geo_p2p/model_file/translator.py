@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy, deepcopy
 from dataclasses import replace
@@ -53,6 +53,7 @@ class Translator:
     Attributes
     ----------
     reload : loads it again, in another process too; None if it does not lie on disk.
+    settlement : what it was `settled` by; empty of a model as it was trained.
     """
 
     def __init__(
@@ -68,7 +69,8 @@ class Translator:
         self.dtype = inference_precision(precision, self.device, card.target)
         self.generator = _telling(generator.to(self.device).eval(), False)
         set_dropout(self.generator, card.test_dropout)
-        self._fingerprint = ""
+        self.settlement: Mapping[str, str] = {}
+        self._settled_by = ""
 
     @property
     def precision(self) -> str:
@@ -83,8 +85,8 @@ class Translator:
         nothing in what the model makes. Of a
         `settled` model it goes on behind a dash, with a hash of what it was settled by.
         """
-        if self._fingerprint:
-            return self._fingerprint
+        if self._settled_by:
+            return self._settled_by
         digest = hashlib.sha256(self.precision.encode())
         card = replace(self.card, metrics={}, provenance={}, confidence=None, seen=None)
         digest.update(json.dumps(card.to_emd("", ""), sort_keys=True).encode())
@@ -173,15 +175,17 @@ class Translator:
             return f"dropout is on in {dropped} layers, and drawn anew for each tile"
         return f"a layer sees beyond the halo of {self.card.halo} px, or the card says so"
 
-    def settled(self, sample: NDArray[np.float32] | None, dropout: bool) -> "Translator":
+    def settled(
+        self, sample: Callable[[], NDArray[np.float32]] | None, dropout: bool
+    ) -> "Translator":
         """Return this model without what makes its tiles disagree, as far as that goes.
 
         Its card says whether it is tile-safe then: that is measured, with the halo on the card.
 
         Parameters
         ----------
-        sample : tiles (count, channels, rows, cols) in [-1, 1] of what is to be translated, the
-            statistics of which norms shall use for all of it; None leaves each tile its own.
+        sample : reads tiles (count, channels, rows, cols) in [-1, 1] of what is to be translated,
+            the statistics of which norms shall use for all of it; None leaves each tile its own.
         dropout : whether dropout that the card keeps on stays on, drawn by the seed of a tile.
 
         Raises
@@ -190,22 +194,34 @@ class Translator:
             If there is a norm whose statistics cannot be fixed.
         """
         card = replace(self.card, test_dropout=self.card.test_dropout and dropout)
-        if not per_image_norms(self.generator) and card.test_dropout == self.card.test_dropout:
+        norms = per_image_norms(self.generator)
+        if not norms and card.test_dropout == self.card.test_dropout:
             return self  # nothing to settle, so that the card's word stands
-        net, told = deepcopy(self.generator), f"{card.test_dropout}".encode()
-        if sample is not None:
-            told += sample.tobytes()
-            set_dropout(net, False)  # its noise is a tile's, and not the raster's
-            with exact_arithmetic(self.device, self.dtype):
-                net = fix_statistics(net, torch.from_numpy(sample).to(self.device))
+        settlement = {"dropout": "seeded" if card.test_dropout else "off"}
+        net, told = deepcopy(self.generator), json.dumps(settlement).encode()
+        if norms:
+            settlement["statistics"] = "tile" if sample is None else "raster"
+        if norms and sample is not None:
+            tiles = sample()
+            # Of the sample and not of its statistics: their last bits hang on the machine.
+            told += tiles.tobytes()
+            net = self._fixed(net, tiles)
         if isinstance(net, UNet):
             net.forget_untrained(card.size)
         result = Translator(net, card, str(self.device), self.precision)
-        # Of the sample and not of its statistics: their last bits hang on the machine.
-        result._fingerprint = f"{self.fingerprint}-{hashlib.sha256(told).hexdigest()[:16]}"
+        result.settlement = settlement
+        for name in norms if sample is None else ():  # which may be in train mode on purpose
+            result.generator.get_submodule(name).train(norms[name].training)
+        result._settled_by = f"{self.fingerprint}-{hashlib.sha256(told).hexdigest()[:16]}"
         if result._is_local():
             result.card = replace(card, tile_safe=True)
         return result
+
+    def _fixed(self, net: nn.Module, tiles: NDArray[np.float32]) -> nn.Module:
+        """Return a network whose norms have the statistics of some tiles."""
+        set_dropout(net, False)  # its noise is a tile's, and not the raster's
+        with exact_arithmetic(self.device, self.dtype):
+            return fix_statistics(net, torch.from_numpy(tiles).to(self.device))
 
     def _is_local(self) -> bool:
         """Whether tiles with the halo on the card equal the whole image."""

@@ -20,6 +20,7 @@ from geo_p2p.chips.chip import Source
 from geo_p2p.errors import RasterError
 from geo_p2p.grid import Block
 from geo_p2p.predict.config import PredictConfig
+from geo_p2p.predict.disagreement import explain
 from geo_p2p.predict.forecast import Forecast, forecast
 from geo_p2p.predict.mosaicking import Prediction, mosaic, publish
 from geo_p2p.predict.parts import Parts
@@ -92,7 +93,7 @@ def predict(
     check_options(job.bands, config.options)
     with parts.held(shard):
         job = Resumption(parts, config.resume, overwrite, shard).settle(job, planned)
-        job.settled.tell()
+        explain(job.model, job.disagreement)
         safe = job.model.card.tile_safe
         if safe:
             log.info("%s", job)

@@ -11,6 +11,7 @@ from rasterio.windows import Window
 from geo_p2p.errors import RasterError
 from geo_p2p.grid import overlap_of
 from geo_p2p.predict.config import PredictConfig
+from geo_p2p.predict.disagreement import explain
 from geo_p2p.predict.model import Model
 from geo_p2p.predict.plan import Job
 from geo_p2p.predict.single import translate_blocks
@@ -98,6 +99,7 @@ def predict_values(
     job : how it was done.
     """
     job = Job.of(model, source, config)
+    explain(job.model, job.disagreement)
     window, bands = job.window, job.bands
     empty = 0 if bands.nodata is None else bands.nodata
     values = np.full((bands.count, window.height, window.width), empty, bands.dtype)

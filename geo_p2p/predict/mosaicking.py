@@ -11,12 +11,12 @@ from rasterio.windows import Window
 
 from geo_p2p.card import confidence_path
 from geo_p2p.errors import RasterError
+from geo_p2p.predict.disagreement import disagreement_in
 from geo_p2p.predict.layout import Layout
 from geo_p2p.predict.notes import beside
 from geo_p2p.predict.parts import Parts, differences
 from geo_p2p.predict.plan import STRANGE
 from geo_p2p.predict.rounding import Rounding
-from geo_p2p.predict.settle import disagreement_of
 from geo_p2p.predict.shards import Shard
 from geo_p2p.raster import check_options, refuse_to_clobber, write_mosaic
 
@@ -43,10 +43,10 @@ class Prediction:
     that are nodata because the raster could not be read there, ``rounding`` what the precision of
     the network costs (None if it is no network, or nothing was measured), ``disagreement`` what two
     tiles that are blended differ by on average, in units of the output (of classes the share of
-    pixels; None if exact). ``confidence`` is the second file, if one was asked for. ``outside``
-    tells of the blocks that are not like what was trained on, the strangest first: row and column
-    of their first pixel, rows and columns, px of the output, and the share of their valid pixels
-    beyond the range of the training input, 0-1.
+    pixels; None if tiles are exact). ``confidence`` is the second file, if one was asked for;
+    ``outside`` tells of the blocks that are not like what was trained on, the strangest first: row
+    and column of their first pixel, rows and columns, px of the output, and the share of their
+    valid pixels beyond the range of the training input, 0-1.
     """
 
     output: Path
@@ -160,7 +160,7 @@ def publish(
     )
     height, width = layout.frame.shape
     done = Prediction(dst, width, height, len(files), 0.0, layout.tile_safe, lost, rounding)
-    differ = disagreement_of(layout.tags)
+    differ = disagreement_in(layout.tags)
     return replace(done, disagreement=differ, confidence=second, outside=outside)
 
 

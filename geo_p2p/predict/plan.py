@@ -20,19 +20,20 @@ from geo_p2p.predict.area import area_of
 from geo_p2p.predict.certainty import Certainty
 from geo_p2p.predict.config import PredictConfig
 from geo_p2p.predict.dihedral import averaged
+from geo_p2p.predict.disagreement import TAG, disagreement_of
 from geo_p2p.predict.lattice import on_lattice
 from geo_p2p.predict.model import Model
 from geo_p2p.predict.provenance import provenance
-from geo_p2p.predict.settle import Settled, settle
+from geo_p2p.predict.settle import settle, settlement_of, settlement_tags
 from geo_p2p.predict.sizing import Sizing
 from geo_p2p.predict.strips import by_strips
-from geo_p2p.predict.tiles import blending_tiles, require_bands, require_finite
+from geo_p2p.predict.tiles import blending_tiles, require_finite
 from geo_p2p.raster import Bands, Frame
 from geo_p2p.raster.bands import fits
 from geo_p2p.raster.files import stamp_of
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
-__all__ = ["STRANGE", "Job", "Model"]
+__all__ = ["STRANGE", "Job", "Model", "brought_together"]
 
 STRANGE = 0.05
 """Share of a block's valid pixels, 0-1, that may lie beyond what the training input was like (see
@@ -49,24 +50,25 @@ class Job:
     plan: BlockPlan
     window: Window
     scaling: Scaling
-    settled: Settled
     certainty: Certainty | None = None
 
     @classmethod
     def of(cls, model: Model, source: Source, config: PredictConfig) -> "Job":
         """Plan the blocks of a raster for a model, or refuse what cannot be brought together."""
-        source = on_lattice(source, model.card, config)
-        settled = settle(model, source, config)
-        model = averaged(settled.model) if config.tta else settled.model
-        require_bands(model.card, source)
+        model, source = brought_together(model, source, config)
         frame = source.frame
         window = frame.window if config.bounds is None else frame.window_of(config.bounds)
         scaling = _output_scaling(model.card.target, config.dtype)
 
         size = config.block_size or _size(Sizing(model, frame.shape, window), config)
+        if config.anchor == "crs" and settlement_of(model).get("statistics") == "raster":
+            raise ModelError(
+                "anchor 'crs': norms of this model take the statistics of the raster, and those of "
+                "another one differ; use anchor 'raster'"
+            )
         plan = _plan(model.card, frame, config, size)
         sure = Certainty.of(model.card, config)
-        return cls(model, source, config, plan, window, scaling, settled, sure)
+        return cls(model, source, config, plan, window, scaling, sure)
 
     def __str__(self) -> str:
         """What is to be done, in a line for people."""
@@ -196,10 +198,16 @@ class Job:
             "GEO_P2P_SOURCE": self.source.name,
             "GEO_P2P_TILES": "exact" if card.tile_safe else "blended",
             "GEO_P2P_PLAN": json.dumps(plan),
-            **self.settled.tags,
             **provenance(card),
+            **settlement_tags(self.model),
+            **({TAG: json.dumps(self.disagreement)} if self.disagreement else {}),
             **self._unusual,
         }
+
+    @cached_property
+    def disagreement(self) -> dict[str, float] | None:
+        """By how much tiles disagree before they are blended; None if they are exact."""
+        return disagreement_of(self.model, self.source)
 
     @property
     def _unusual(self) -> dict[str, str]:
@@ -210,6 +218,24 @@ class Job:
             "GEO_P2P_TTA": "mean of 8 views" if self.config.tta else "",
         }
         return {key: value for key, value in told.items() if value}
+
+
+def brought_together(model: Model, source: Source, config: PredictConfig) -> tuple[Model, Source]:
+    """Return a raster on the lattice asked for, and a model as it is to be run on it."""
+    source = on_lattice(source, model.card, config)
+    _require_bands(model.card, source)
+    model = settle(model, source, config)
+    return averaged(model) if config.tta else model, source
+
+
+def _require_bands(card: ModelCard, source: Source) -> None:
+    """Refuse a raster with more or fewer bands than the model takes."""
+    count = source.info.count
+    if count != card.input.count:
+        raise ModelError(
+            f"{source.name}: {count} bands, but the model takes {card.input.count}; "
+            "choose them by number (--bidx)"
+        )
 
 
 def _size(sizing: Sizing, config: PredictConfig) -> int:

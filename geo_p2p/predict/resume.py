@@ -8,10 +8,9 @@ from typing import Any
 from geo_p2p.chips.chip import Source
 from geo_p2p.errors import RasterError
 from geo_p2p.predict.config import PredictConfig
-from geo_p2p.predict.dihedral import averaged
 from geo_p2p.predict.layout import Layout
 from geo_p2p.predict.parts import Parts, differences
-from geo_p2p.predict.plan import Job, Model
+from geo_p2p.predict.plan import Job, Model, brought_together
 from geo_p2p.predict.shards import Shard
 
 __all__ = ["Resumption", "as_begun"]
@@ -24,7 +23,7 @@ def as_begun(model: Model, source: Source, config: PredictConfig, parts: Parts) 
 
     A size that is asked for comes first, and nothing is taken over where to begin anew is.
     """
-    model = averaged(model) if config.tta else model
+    model, _ = brought_together(model, source, config)
     if config.block_size is None and config.resume is not False:
         earlier = parts.recipe
         if earlier.get("model") == model.fingerprint:
