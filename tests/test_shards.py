@@ -563,7 +563,8 @@ def test_the_command_finishes_a_run_and_says_what_is_missing(
     done = runner("mosaic", parts, out, "--remove-parts", "--co", "compress=zstd", "--json").json()
     assert done == {
         **{"output": str(out), "width": 56, "height": 40, "blocks": 12},
-        **{"tile_safe": True, "lost": 0, "rounding": None, "confidence": None, "outside": []},
+        **{"tile_safe": True, "lost": 0, "rounding": None, "disagreement": None},
+        **{"confidence": None, "outside": []},
     }
     assert not parts.exists()
     assert runner("mosaic", parts, code=2).code == 2
