@@ -105,7 +105,7 @@ def test_a_finished_run_takes_more_epochs_and_no_other_settings(runner, chips) -
         f"epoch_000{n}" for n in (1, 2, 3)
     ]
     for other, told in {
-        ("--lr", 0.5): "has --lr 0.0002, not 0.5",
+        ("--lr", 0.5): "has --lr 0.001, not 0.5",
         ("--recipe", "paper"): "has --recipe seamless, not paper",
         ("--monitor", "valid_ssim"): "has --monitor valid_loss, not valid_ssim",
         ("--checkpoint", "best"): "has --checkpoint all, not best",
