@@ -98,10 +98,10 @@ def test_a_training_option_not_given_leaves_its_setting_to_the_recipe(runner) ->
     for name in settings - {"recipe", "device"}:
         assert options[name].default in (None, click.core.UNSET), name
     text = " ".join(runner("train", "--help").stdout.split())
-    for name in ("epochs", "batch_size", "norm"):
+    for name in ("epochs", "batch_size", "norm", "lr"):
         paper, ours = (TrainConfig.of(recipe).to_json()[name] for recipe in ("paper", "seamless"))
         assert f"(by the recipe: seamless {ours}, paper {paper})" in text
-    assert f"Step size. [default: ({TrainConfig.lr})]" in text
+    assert f"Width of the generator. [default: ({TrainConfig.ngf})]" in text
     assert isinstance(options["generator"].type, click.Choice)
     assert set(options["generator"].type.choices) == set(GENERATORS)
 

@@ -592,7 +592,7 @@ SURE = Confidence((0.5, 0.9), ((1.0,), (2.0,)), ((0.5,), (0.9,)), (10, 10), (1, 
     [
         ({}, 0.9, "never measured: train it with --confidence"),
         ({"confidence": SURE}, 0.7, "confidence 0.7: the model was calibrated for 0.5, 0.9"),
-        ({"confidence": SURE, "tile_safe": False}, 0.9, "this one's are blended"),
+        ({"confidence": SURE, "tile_safe": False}, 0.9, "tile-safe as it was trained"),
         ({"confidence": SURE, "tta": True}, 0.9, "not of the mean of eight views"),
     ],
 )
@@ -607,6 +607,17 @@ def test_what_was_not_measured_is_refused_before_any_work(
         predict(model, src, tmp_path / "o.tif", config)
     assert not model.calls
     assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+
+
+def test_norms_settled_by_the_raster_are_not_what_was_calibrated(tmp_path: Path) -> None:
+    net = build_generator("unet", 1, 3, halvings=2, ngf=4, norm="instance", head="logits")
+    kept = {"arguments": net.arguments, "stride": net.stride, "halo": net.halo, "size": 32}
+    card = plain_card(target=THREE, confidence=SURE, tile_safe=False, **kept)
+    model = Translator(initialise(net, seeded()), card, "cpu", "fp32")
+    src = RasterSource(write(tmp_path / "in.tif", np.zeros((1, 64, 64), "float32"), utm(64, 64)))
+    assert predict(model, src, tmp_path / "o.tif").tile_safe  # by now
+    with pytest.raises(ModelError, match="tile-safe as it was trained"):
+        predict(model, src, tmp_path / "p.tif", PredictConfig(confidence=0.9))
 
 
 def test_a_model_that_gives_no_scales_is_refused(tmp_path: Path) -> None:

@@ -46,10 +46,11 @@ class Certainty:
                 "the model's confidence was never measured: train it with --confidence, or "
                 "translate without"
             )
-        if not card.tile_safe:  # what was measured on chips says nothing of their blends
+        # What was measured of chips says nothing of their blends, nor of statistics of a raster.
+        if not card.tile_safe:
             raise ModelError(
-                "confidence needs a model whose tiles agree exactly, and this one's are blended: "
-                "translate without"
+                "confidence needs a model that is tile-safe as it was trained, which this one is "
+                "not: translate without"
             )
         if config.tta:
             raise ModelError(

@@ -67,7 +67,9 @@ class Job:
                 "another one differ; use anchor 'raster'"
             )
         plan = _plan(model.card, frame, config, size)
-        sure = Certainty.of(model.card, config)
+        # What was measured of a model does not hold for what it has been settled as since.
+        as_trained = model.card.tile_safe and not settlement_of(model)
+        sure = Certainty.of(replace(model.card, tile_safe=as_trained), config)
         return cls(model, source, config, plan, window, scaling, sure)
 
     def __str__(self) -> str:
