@@ -42,7 +42,7 @@ MADE = (
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Settings of the demo: sized for three minutes of training on two cores.
+    """Settings of the demo: sized for a few minutes of training on two cores.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class DemoConfig:
     size: int = 1536
     tile_size: int = 256
     stride: int = 64
-    epochs: int = 9
+    epochs: int = 6
     ngf: int = 24
     ndf: int = 8
     seed: int = 7
