@@ -24,7 +24,7 @@ from geo_p2p.grid import intersection
 from geo_p2p.predict import PredictConfig, mosaic, predict
 from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.reading import CELL, Reader
-from geo_p2p.raster import RasterSource
+from geo_p2p.raster import Bands, RasterSource
 
 HERE = Path(__file__).parent
 CONFIG = PredictConfig(block_size=64)
@@ -55,7 +55,7 @@ KILLED = """
 import os, signal, sys, threading, time
 from plain import NUMBERS, Plain
 from geo_p2p.predict import PredictConfig, predict
-from geo_p2p.raster import RasterSource
+from geo_p2p.raster import Bands, RasterSource
 
 model, source = Plain(NUMBERS, delay=0.01), RasterSource("src.tif")
 
@@ -108,7 +108,7 @@ import resource, sys
 from plain import NUMBERS, Plain
 from geo_p2p.errors import RasterError
 from geo_p2p.predict import PredictConfig, predict
-from geo_p2p.raster import RasterSource
+from geo_p2p.raster import Bands, RasterSource
 
 def fill(done, total):
     if done >= float(sys.argv[1]) * total:
@@ -262,7 +262,7 @@ def test_a_mosaic_takes_the_whole_one_of_two_blocks(src: Path, tmp_path: Path, d
 class Holed:
     """A raster of which no window can be read that touches a hole."""
 
-    count, dtype = 1, "float32"
+    info = Bands(1, "float32")
     values = np.random.default_rng(0).uniform(1, 2, (1, ROWS, COLS)).astype("float32")
 
     def __init__(self, hole: Window) -> None:

@@ -226,9 +226,10 @@ def attempt(*words: object) -> dict[str, Any] | None:
     if ran.code == 0:
         return ran.json()
     assert (ran.code, ran.stdout) == (1, "")
-    # Before the one line of a refusal may stand what is unusual: the size of the pixels.
-    told = [line for line in ran.stderr.splitlines() if " times those " not in line]
-    assert [line.partition(":")[0] for line in told] == ["Error"]
+    # What is to be done, and what is unusual about it, may be told before it fails.
+    *told, refusal = ran.stderr.splitlines()
+    assert refusal.startswith("Error: ")
+    assert not any(line.startswith(("Error", "Traceback")) for line in told)
     return None
 
 
