@@ -42,23 +42,31 @@ MADE = (
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Settings of the demo: sized for a few minutes of training on two cores.
+    """Settings of the demo: sized for three minutes of training on two cores.
 
     Parameters
     ----------
     size : side of the aerial image, px.
     tile_size, stride : of the chips, px. A quarter of a chip from one to the next: many chips and
         few epochs learn more in the same time than few chips and many epochs.
-    epochs, ngf, ndf : of the training, with small networks; the rest is the recipe's.
+    epochs, batch_size, ngf, ndf, lr, detail, ema : of the training, with small networks.
+    pixel_weight, gan_weight : a strong L1, because in minutes the adversary has no time to earn the
+        texture that it costs.
     seed : of the town, the split and the training.
     """
 
     size: int = 1536
     tile_size: int = 256
     stride: int = 64
-    epochs: int = 6
+    epochs: int = 9
+    batch_size: int = 2
     ngf: int = 24
     ndf: int = 8
+    lr: float = 7e-4
+    detail: int = 0
+    ema: float = 0.0
+    pixel_weight: float = 300.0
+    gan_weight: float = 1.0
     seed: int = 7
 
 
@@ -158,8 +166,14 @@ def _train(data: DataBunch, config: DemoConfig, tell: Progress) -> Pix2Pix:
     """Train a small model; everything that is not named here is the recipe's."""
     model = Pix2Pix(
         data,
+        batch_size=config.batch_size,
         ngf=config.ngf,
         ndf=config.ndf,
+        lr=config.lr,
+        detail=config.detail,
+        ema=config.ema,
+        pixel_weight=config.pixel_weight,
+        gan_weight=config.gan_weight,
         seed=config.seed,
     )
     tell("training", 0, config.epochs)
