@@ -58,6 +58,7 @@ TEST_REQUIRES = [
     "mypy==2.4.*",
     "pyproj>=3.6",
     "pytest>=8.2",
+    "pytest-xdist>=3.6",
     "rio-cogeo>=5.4",
     "rioxarray>=0.15",
     "ruff==0.17.*",

@@ -26,8 +26,8 @@ REAL_DATA = Path(
 )
 
 # torch reads this when a test first imports it, so that nothing has to import torch here.
-# Small convolutions gain nothing from more threads, and lose much on a busy machine.
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+# Small convolutions gain nothing from more threads, and tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

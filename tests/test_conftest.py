@@ -49,7 +49,7 @@ def outcome(project: Path, **variables: str) -> tuple[int, str]:
     variables.setdefault("GEO_P2P_REAL_DATA", str(project))
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "SKIP")}
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"],
         cwd=project,
         env={**kept, "GDAL_CACHEMAX": "7", **variables},
         capture_output=True,
