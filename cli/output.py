@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import PurePath
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn, Task
 
 log = logging.getLogger(__name__)
 
@@ -138,15 +141,20 @@ def wanted() -> bool:
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Report]:
+def progress(description: str, *, pixels: bool = False) -> Iterator[Report]:
     """Show a bar on stderr while the work goes on, on a terminal and unless ``--quiet``.
+
+    Parameters
+    ----------
+    description : what goes on.
+    pixels : whether the work is counted in pixels, and its speed is to be told.
 
     Yields
     ------
     Report
         To be called with (done, total).
     """
-    with bars() as report:
+    with bars(pixels=pixels) as report:
         yield partial(report, description)
 
 
@@ -171,9 +179,26 @@ def stages() -> Iterator[StageReport]:
         yield report
 
 
+def _pixel_columns() -> "tuple[ProgressColumn, ...]":
+    """Megapixels done, and a second; what an earlier run had done counts for no speed."""
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class Done(ProgressColumn):
+        def render(self, task: "Task") -> Text:
+            return Text(f"{task.completed / 1e6:.1f}/{(task.total or 0) / 1e6:.1f} Mpx")
+
+    class Speed(ProgressColumn):
+        def render(self, task: "Task") -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed / 1e6:.2f} Mpx/s")
+
+    return Done(), Speed()
+
+
 @contextmanager
-def bars() -> Iterator[StageReport]:
-    """Show bars that appear as they are first told of."""
+def bars(*, pixels: bool = False) -> Iterator[StageReport]:
+    """Show bars that appear as they are first told of; of pixels also how many a second."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -189,7 +214,7 @@ def bars() -> Iterator[StageReport]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        *(_pixel_columns() if pixels else (MofNCompleteColumn(),)),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

@@ -18,6 +18,7 @@ from . import options, output
 
 if TYPE_CHECKING:
     from geo_p2p.model_file import Translator
+    from geo_p2p.predict import Prediction
 
 MODES = ("items", "mosaic", "bands")
 """What several inputs are; the first two as for ``export-chips``."""
@@ -141,6 +142,9 @@ log = logging.getLogger(__name__)
     metavar="SHARE",
     help="Write OUTPUT_confidence.tif too: half-widths of intervals that hold this share, 0.9.",
 )
+@click.option(
+    "--check-seams", is_flag=True, help="Measure the seams of OUTPUT, as the command seams does."
+)
 @click.option("--keep-parts", is_flag=True, help="Leave the block files beside the output.")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and write nothing.")
 @options.overwrite
@@ -164,6 +168,8 @@ def predict_raster(
     or a STAC file of many rasters; of several, OUTPUT is a folder, or a template such as
     out/{stem}.tif. Of two names or more the last is OUTPUT.
     """
+    if settings["check_seams"] and settings["shard"]:
+        raise click.UsageError("--check-seams wants a mosaic, which a shard does not make")
     from geo_p2p.model_file import find_model, load_model
 
     path = find_model(model)
@@ -192,6 +198,7 @@ class Work:
     dst : OUTPUT, or None.
     mosaic : whether all make one mosaic.
     config, bidx, overwrite : see `geo_p2p.predict_raster`.
+    check_seams : whether the outputs are to be measured.
     """
 
     translator: "Translator"
@@ -202,6 +209,7 @@ class Work:
     config: PredictConfig
     bidx: tuple[int, ...] | None
     overwrite: bool
+    check_seams: bool
 
     @classmethod
     def of(
@@ -228,6 +236,7 @@ class Work:
             config=config,
             bidx=settings["bidx"],
             overwrite=settings["overwrite"],
+            check_seams=settings["check_seams"],
         )
 
     def source(self) -> Any:
@@ -251,23 +260,34 @@ class Work:
 
     def done(self) -> dict[str, Any]:
         """Do it, and tell what was done."""
-        from geo_p2p.translate import translate, translate_each
+        from geo_p2p.translate import outputs_of, translate, translate_each
 
-        precision = {"precision": self.translator.precision}
         asked = self.dst, self.config
         if not self.many:
-            with output.progress("Predicting") as report:
-                src = self.source()
+            src = self.source()
+            with output.progress("Predicting", pixels=True) as report:
                 made = translate(self.translator, src, *asked, progress=report, **self._how)
-            return {**asdict(made), **precision}
-        with output.bars() as tell:
+            return self._told(made, src)
+        with output.bars(pixels=True) as tell:
             several, failed = translate_each(
                 self.translator, self.rasters, *asked, progress=tell, **self._how
             )
+        inputs = dict(zip(outputs_of(self.rasters, self.dst), self.rasters, strict=True))
         return {
-            "rasters": [{**asdict(made), **precision} for made in several],
+            "rasters": [self._told(made, inputs[made.output]) for made in several],
             "failed": [asdict(each) for each in failed],
         }
+
+    def _told(self, made: "Prediction", src: Any) -> dict[str, Any]:
+        """Tell of one output, and measure its seams if that is asked for."""
+        told = {**asdict(made), "precision": self.translator.precision}
+        if not self.check_seams:
+            return told
+        from geo_p2p.seams import check_seams
+        from geo_p2p.translate import open_source
+
+        source = open_source(self.translator, src, self.bidx) if isinstance(src, tuple) else src
+        return {**told, "seams": check_seams(made.output, self.translator, source, self.config)}
 
     @property
     def _how(self) -> dict[str, Any]:

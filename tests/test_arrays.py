@@ -92,7 +92,9 @@ def test_a_masked_array_comes_back_masked(model: Translator) -> None:
     assert (made.shape, made.dtype, made.fill_value) == ((1, 45, 61), np.int16, -32768)
     assert np.array_equal(~made.mask[0], valid)
     assert (made.filled()[:, ~valid] == -32768).all()
-    assert told == [(done, 12) for done in range(1, 13)]
+    assert len(told) == 12
+    assert told == sorted(set(told))
+    assert told[-1] == (45 * 61, 45 * 61)
     mask = np.broadcast_to(~valid, values.shape)
     again = predict_array(np.ma.MaskedArray(values, mask), model=model, block_size=16)
     assert np.array_equal(again.filled(), made.filled())

@@ -5,8 +5,10 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -291,6 +293,25 @@ def test_progress_stays_on_stderr_and_leaves_stdout_alone(runner, command, monke
     assert "Predicting" in ran.stderr
     assert "3/3" in ran.stderr
     assert "Warning: slow" in ran.stderr
+
+
+def test_pixels_are_told_with_their_speed_to_which_earlier_work_adds_nothing(
+    runner, command, monkeypatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    def body() -> None:
+        with output.progress("Predicting", pixels=True) as report:
+            report(10**12, 2 * 10**12)  # by an earlier run
+            time.sleep(0.1)
+            report(10**12 + 10**6, 2 * 10**12)
+            time.sleep(0.1)
+            report(10**12 + 2 * 10**6, 2 * 10**12)
+
+    command(body)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", runner("probe").stderr)
+    assert "1000002.0/2000000.0 Mpx" in text
+    assert 1 < float(re.findall(r"([0-9.]+) Mpx/s", text)[-1]) < 30
 
 
 def test_the_log_goes_through_the_progress_bar_that_is_shown(runner, command) -> None:

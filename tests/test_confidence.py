@@ -739,7 +739,9 @@ def test_the_commands_train_translate_and_score(
     whole = runner("evaluate", "o.tif", "y.tif", "--json").json()["coverage"]["0.9"][0]
     assert whole == round(float((error <= opened_values("o_confidence.tif")).mean()), 4)
     words = "predict-raster", src, "p.tif", "--model", "m", "--confidence", 0.9, "--dry-run"
-    assert runner(*words, "--json").json()["blocks"] == done["blocks"]
+    plan = runner(*words, "--json").json()
+    assert plan["blocks"] == done["blocks"]
+    assert plan["raw_bytes"] == 160 * 160 * (1 + 4)  # the map's bytes, and the half-widths
     assert not Path("p_confidence.tif").exists()
     said = runner(
         "predict-raster", src, "p.tif", "--model", "m", "--confidence", 0.7, code=1

@@ -21,7 +21,7 @@ from geo_p2p.model_file import Translator, save_model
 from geo_p2p.networks import build_generator, calibrate_batch_norm, initialise
 from geo_p2p.predict import PredictConfig, predict
 from geo_p2p.raster import RasterSource
-from geo_p2p.seams import Lattice, disagreement, lines, seams_of, tiled
+from geo_p2p.seams import Lattice, check_seams, disagreement, lines, seams_of, tiled
 from geo_p2p.seams.tilings import Blended
 
 UNIT = Scaling("float32", (-1.0,), (1.0,))
@@ -619,7 +619,7 @@ def test_the_command_says_it_all(runner: Any, tmp_path: Path, unet: Any) -> None
     fields = {"size": 64, "stride": unet.stride, "halo": unet.halo, "network": "unet"}
     model = save_model(tmp_path / "model", unet, card(**fields, arguments=arguments))
     command = ("predict-raster", src.name, tmp_path / "o.tif", "--model", model, "--device", "cpu")
-    runner(*command, "--block-size", 64)
+    checked = runner(*command, "--block-size", 64, "--check-seams", "--json").json()["seams"]
     alone = runner("seams", tmp_path / "o.tif", "--json").json()
     assert alone.keys() > {"r", "r_low", "r_high", "verdict", "disagreement", "whole", "window"}
     assert alone["disagreement"] is alone["whole"] is alone["window"] is None
@@ -628,6 +628,7 @@ def test_the_command_says_it_all(runner: Any, tmp_path: Path, unet: Any) -> None
     with_model = ("seams", tmp_path / "o.tif", "--model", model, "--input", src.name)
     ran = runner(*with_model, "--device", "cpu", "--json")
     assert {**ran.json(), **{key: None for key in ("disagreement", "whole", "window")}} == alone
+    assert ran.json() == checked
     assert ran.json()["disagreement"]["scaled_max"] < 5e-6
     assert ran.json()["whole"]["scaled_max"] < 5e-6
     assert ran.stderr == ""
@@ -636,6 +637,27 @@ def test_the_command_says_it_all(runner: Any, tmp_path: Path, unet: Any) -> None
     assert "whole scaled max" in other.stdout
     given = runner("seams", src.name, "--tile-size", 100, "--origin", "-20,30", "--json").json()
     assert (given["tile_size"], given["origin"]) == (100, [80, 30])
+
+
+def test_a_mosaic_of_one_block_has_no_seams_to_check(tmp_path: Path, unet: Any) -> None:
+    src, out = source_of(tmp_path / "src.tif", 60, 60), tmp_path / "o.tif"
+    model = Translator(
+        unet, card(size=64, stride=unet.stride, halo=unet.halo, network="unet"), "cpu", "fp32"
+    )
+    predict(model, src, out, PredictConfig(block_size=64))
+    assert check_seams(out, model, src) == {"lines": 0}
+
+
+def test_what_is_checked_is_the_model_as_it_was_run(tmp_path: Path) -> None:
+    """On the lattice that was asked for, and turned eight ways: both leave it exact."""
+    src, out = source_of(tmp_path / "src.tif", 300, 300), tmp_path / "o.tif"
+    config = PredictConfig(block_size=32, res=(2.0, 2.0), tta=True)
+    model = Shown(card(stride=1, halo=3), stencil(1, 3))
+    predict(model, src, out, config)
+    checked = check_seams(out, model, src, config)
+    assert checked["whole"]["scaled_max"] < 1e-6
+    assert checked["window"] == [0, 0, 150, 150]
+    assert checked["lines"] == 8
 
 
 @pytest.mark.parametrize(

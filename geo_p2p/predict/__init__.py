@@ -69,7 +69,7 @@ def predict(
         ``<stem of dst>_confidence.tif`` beside it.
     config : settings; the defaults if None.
     overwrite : whether to replace a file of that name, and the unfinished work of another plan.
-    progress : called with (blocks done, blocks in all).
+    progress : called with (pixels of the output done, pixels in all).
     loader : loads the model on the workers of a cluster (``config.scheduler``).
 
     Raises
@@ -154,17 +154,16 @@ def _require_room(dst: Path, source: Source, overwrite: bool) -> None:
 
 def _run(job: Job, blocks: Sequence[Block], parts: Parts, crew: Crew, tell: Progress) -> float:
     """Run the blocks that are not there yet; output megapixels a second."""
-    started, pixels = time.perf_counter(), 0
-    finished = parts.finished()
+    started, finished = time.perf_counter(), parts.finished()
     todo = [block for block in blocks if parts.file(block).name not in finished]
-    done = len(blocks) - len(todo)
-    tell(done, len(blocks))
+    total, ahead = (sum(map(job.pixels, some)) for some in (blocks, todo))
+    made = 0
+    tell(total - ahead, total)
     try:
-        with closing(crew(todo)) as made:
-            for block in made:
-                core = job.core(block)
-                pixels, done = pixels + core.width * core.height, done + 1
-                tell(done, len(blocks))
+        with closing(crew(todo)) as run:
+            for block in run:
+                made += job.pixels(block)
+                tell(total - ahead + made, total)
     except KeyboardInterrupt:
         log.warning("%s: say the same again to go on with what is done", parts.folder)
         raise
@@ -172,4 +171,4 @@ def _run(job: Job, blocks: Sequence[Block], parts: Parts, crew: Crew, tell: Prog
         kept = len(parts.finished())
         again = f"; {kept} blocks are done and lie in {parts.folder}: say the same again to go on"
         raise type(error)(f"{error}{again if kept else ''}") from error
-    return pixels / 1e6 / (time.perf_counter() - started) if pixels else 0.0
+    return made / 1e6 / (time.perf_counter() - started)

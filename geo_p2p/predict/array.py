@@ -104,11 +104,13 @@ def predict_values(
     empty = 0 if bands.nodata is None else bands.nodata
     values = np.full((bands.count, window.height, window.width), empty, bands.dtype)
     valid = np.zeros((window.height, window.width), bool)
-    for done, (block, (made, known)) in enumerate(translate_blocks(job, job.blocks), start=1):
+    done, total = 0, sum(map(job.pixels, job.blocks))
+    for block, (made, known, _) in translate_blocks(job, job.blocks):
         at = overlap_of(window, job.core(block))
         values[:, *at], valid[at] = made, known
+        done += job.pixels(block)
         if progress is not None:
-            progress(done, len(job.blocks))
+            progress(done, total)
     if bands.nodata is not None:
         values[:, ~valid] = bands.nodata
     return values, valid, job

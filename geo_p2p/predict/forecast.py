@@ -40,9 +40,10 @@ class Forecast:
     ``res`` its CRS and pixel size. ``blocks`` is how many the plan has, ``block_size`` their side
     and ``tile`` the rows and columns that the network sees, px; ``exact`` whether they equal the
     translation of the whole, ``precision`` the number format of the network ("" if it does not
-    tell). ``raw_bytes`` is what the values come to, ``output_bytes`` about what the file would,
-    ``parts_bytes`` what the blocks would until then, ``free_bytes`` what is free there;
-    ``memory_bytes`` about the most memory of the process, 0 where the system does not tell.
+    tell). ``raw_bytes`` is what the values come to, ``output_bytes`` about what the file would
+    (with confidence: both files), ``parts_bytes`` what the blocks would until then, ``free_bytes``
+    what is free there; ``memory_bytes`` about the most memory of the process, 0 where the system
+    does not tell.
     ``seconds`` is the time of the blocks at most, by one that was timed here; those without a
     valid pixel take less, and the last step, making one file of them, is not in it.
     """
@@ -69,7 +70,9 @@ def forecast(job: Job, output: Path, precision: str = "") -> Forecast:
     """Foresee a job: a few blocks are read and one is translated, nothing is written."""
     card, bands = job.model.card, job.bands
     frame = job.source.frame.crop(job.window)
-    raw = frame.height * frame.width * bands.count * np.dtype(bands.dtype).itemsize
+    several = [bands] if job.certainty is None else [bands, job.certainty.bands]
+    pixel = sum(each.count * np.dtype(each.dtype).itemsize for each in several)
+    raw = frame.height * frame.width * pixel
     seconds, share, waiting = _try_one(job)
     tile = job.plan.tile_shape if card.tile_safe else (card.size, card.size)
     return Forecast(
@@ -104,7 +107,16 @@ def _try_one(job: Job) -> tuple[float, float, int]:
     model = job.model
     with model.session() if isinstance(model, Engine) else nullcontext():
         translate()  # the first time is slower
-        (made, _), working = _timed(translate)
+        made, working = _timed(translate)
+    values = [array for array in (made.values, made.certainty) if array is not None]
+    size = sum(array.nbytes for array in values)
+    packed = sum(_packed(job, block, array) for array in values)
+    # Reading runs beside the model.
+    return max(reading, working), min(1.0, packed / size), _waiting(job, size)
+
+
+def _packed(job: Job, block: Block, values: NDArray[Any]) -> int:
+    """Bytes of a block's file, as the output is compressed."""
     options: dict[str, Any] = {
         "compress": "deflate",
         "tiled": True,
@@ -112,11 +124,9 @@ def _try_one(job: Job) -> tuple[float, float, int]:
         "blockysize": 512,
     }
     plain = job.bands.categorical
-    predictor = 1 if plain else 3 if made.dtype.kind == "f" else 2
+    predictor = 1 if plain else 3 if values.dtype.kind == "f" else 2
     place = job.source.frame.crop(job.core(block))
-    packed = len(written("GTiff", made, place, predictor=predictor, **options))
-    # Reading runs beside the model.
-    return max(reading, working), min(1.0, packed / made.nbytes), _waiting(job, made.nbytes)
+    return len(written("GTiff", values, place, predictor=predictor, **options))
 
 
 def _waiting(job: Job, written: int) -> int:

@@ -76,9 +76,10 @@ class Job:
         """What is to be done, in a line for people."""
         plan, (tall, wide) = self.plan, self.plan.tile_shape
         seen = len(self.blocks) * tall * wide / (self.window.height * self.window.width)
+        count = "1 block" if len(self.blocks) == 1 else f"{len(self.blocks)} blocks"
         return (
-            f"{len(self.blocks)} blocks of {plan.size} px, read with {plan.margin} px around: the "
-            f"network sees {seen:.2f} pixels for each of the output"
+            f"{count} of {plan.size} px, read with {plan.margin} px around: the network sees "
+            f"{seen:.2f} pixels for each of the output"
         )
 
     @cached_property
@@ -109,6 +110,11 @@ class Job:
         part = intersection(block.core, self.window)
         assert part is not None  # by the choice of `blocks`
         return part
+
+    def pixels(self, block: Block) -> int:
+        """Pixels of the output that a block makes."""
+        core = self.core(block)
+        return int(core.height * core.width)
 
     def place(self, block: Block) -> Window:
         """The same, px of the output."""

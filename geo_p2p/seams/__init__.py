@@ -11,8 +11,9 @@ Three numbers, to be read together, for each alone can be passed by a mosaic tha
     By how much the tiled translation differs from that of a window translated at once.
 """
 
+from geo_p2p.seams.check import check_seams
 from geo_p2p.seams.lattice import Lattice
 from geo_p2p.seams.lines import seams_of
 from geo_p2p.seams.tiled import disagreement
 
-__all__ = ["Lattice", "disagreement", "seams_of"]
+__all__ = ["Lattice", "check_seams", "disagreement", "seams_of"]

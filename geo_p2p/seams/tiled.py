@@ -7,12 +7,12 @@ from typing import Any
 
 from rasterio.windows import Window
 
+from geo_p2p.chips.chip import Source
 from geo_p2p.errors import GeoP2PError, ModelError, RasterError
 from geo_p2p.grid import span_window
 from geo_p2p.grid.windows import Span
 from geo_p2p.predict import Model
 from geo_p2p.predict.differences import Differences
-from geo_p2p.raster import RasterSource
 from geo_p2p.seams.tilings import Blended, Exact, Tiling
 
 __all__ = ["MEMORY", "disagreement"]
@@ -27,7 +27,7 @@ ResNet of 64 channels in fp32, 400 of a U-Net."""
 
 def disagreement(
     model: Model,
-    source: RasterSource,
+    source: Source,
     *,
     block_size: int,
     memory: int | None = None,
@@ -76,9 +76,9 @@ def disagreement(
     So the block before is grown by a stride and keeps its halo, and its origin, thus its phase.
     """
     card = model.card
-    if source.count != card.input.count:
+    if source.info.count != card.input.count:
         raise ModelError(
-            f"{source.name}: {source.count} bands, but the model takes {card.input.count}; "
+            f"{source.name}: {source.info.count} bands, but the model takes {card.input.count}; "
             "choose them by number (--bidx)"
         )
     tiling: Tiling
@@ -112,7 +112,7 @@ def _least(margin: int, stride: int) -> int:
     return (2 * stride + 2 * margin) ** 2 * PIXEL
 
 
-def _window(source: RasterSource, tiling: Tiling, side: int, stride: int) -> Window:
+def _window(source: Source, tiling: Tiling, side: int, stride: int) -> Window:
     """Choose a window over a crossing of lines: of nine, the one with the most valid pixels."""
     height, width = source.frame.shape
     down, across = tiling.lines

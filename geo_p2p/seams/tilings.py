@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geo_p2p.chips.chip import Source
 from geo_p2p.grid import Block, BlockPlan, Tile, assemble, intersection, overlap_of, span_window
 from geo_p2p.predict import Model
 from geo_p2p.predict.tiles import blending_tiles, seed_of, translate_tile
-from geo_p2p.raster import RasterSource
 
 __all__ = ["Blended", "Exact", "Tiling"]
 
@@ -38,7 +38,7 @@ class Tiling(Protocol):
 class Exact:
     """Blocks with a halo, as `geo_p2p.predict` runs a tile-safe model."""
 
-    def __init__(self, model: Model, source: RasterSource, size: int) -> None:
+    def __init__(self, model: Model, source: Source, size: int) -> None:
         card, (height, width) = model.card, source.frame.shape
         self._model = model
         self._source = source
@@ -102,7 +102,7 @@ class Exact:
 class Blended:
     """Half-overlapping tiles, as `geo_p2p.predict` runs a model that is not tile-safe."""
 
-    def __init__(self, model: Model, source: RasterSource) -> None:
+    def __init__(self, model: Model, source: Source) -> None:
         self._model = model
         self._source = source
         self._grid = blending_tiles(model.card, *source.frame.shape)

@@ -43,7 +43,7 @@ def predict_array(
     model : see `geo_p2p.predict_raster`.
     frame : where the pixels of an array are, if the settings speak of a place; a DataArray knows.
     bidx : bands to translate, from 1; None for those the model was trained on.
-    progress : called with (blocks done, blocks in all).
+    progress : called with (pixels of the output done, pixels in all).
     **settings : fields of `geo_p2p.predict.PredictConfig`, but for those of files.
 
     Returns

@@ -79,7 +79,7 @@ def translate_each(
     rasters : the files of each; several stack as bands.
     dst : see `outputs_of`; a folder is made if need be.
     config, bidx, overwrite : see `geo_p2p.predict_raster`.
-    progress : called with (raster, blocks done, blocks in all).
+    progress : called with (raster, pixels of its output done, pixels in all).
 
     Returns
     -------

@@ -50,7 +50,7 @@ def predict_raster(
         the newest one there.
     bidx : bands to translate, from 1; None for those the model was trained on.
     overwrite : whether to replace a file of that name.
-    progress : called with (blocks done, blocks in all).
+    progress : called with (pixels of the output done, pixels in all).
     **settings : fields of `geo_p2p.predict.PredictConfig`.
 
     Returns
