@@ -517,7 +517,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(
     dst = tmp_path / "again.tif"
 
     def stop(done: int, total: int) -> None:
-        if done == 7:
+        if done > total / 3:
             raise Interrupted
 
     with pytest.raises(Interrupted), monkeypatch.context() as patch:
@@ -678,7 +678,7 @@ def test_a_run_that_goes_on_knows_of_earlier_strange_blocks(
     monkeypatch.setattr(run, "AHEAD", 1)
 
     def stop(done: int, total: int) -> None:
-        if done == 10:
+        if done > 0.8 * total:
             raise Interrupted
 
     with pytest.raises(Interrupted):

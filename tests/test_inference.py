@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from geo_p2p import device
 from geo_p2p.card import Category, ModelCard, Scaling
@@ -154,6 +155,18 @@ def test_tiles_that_were_begun_can_be_waited_for_in_any_thread() -> None:
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda wait: wait(), begun))
     assert np.array_equal(np.concatenate(results), model(tiles(3), 0))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_margin_that_is_not_wanted_does_not_come_back(own: bool) -> None:
+    net = generator() if own else nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.Tanh())
+    fields = {"network": "unet", "arguments": {}, "stride": 4, "halo": 8, "tile_safe": True}
+    model = Translator(net, ModelCard(BYTES, BYTES, size=32, **fields), "cpu", "fp32")
+    whole = model(tiles(2), 0)
+    core = model.start(tiles(2), 0, 4)()
+    assert core.shape == (2, 2, 8, 16)
+    assert np.abs(core - whole[..., 4:-4, 4:-4]).max() < 1e-6
+    assert model.margin_work == (0.35 if own else 1)
 
 
 def test_only_what_is_rounded_has_an_exact_counterpart() -> None:

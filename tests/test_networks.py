@@ -281,6 +281,45 @@ def test_the_head_bounds_values_and_leaves_logits_alone(name: str, head: str) ->
     assert (out.abs().max() <= 1) == (head == "tanh")
 
 
+CORES = [
+    *((p.values[0], {}, p.marks) for p in NAMES),
+    *(("unet", {"halvings": n, "norm": "none"}, ()) for n in (1, 2, 5)),
+    ("unet", {"detail": 3}, ()),
+    ("unet", {"confidence": True}, ()),
+    ("unet", {"detail": 3, "confidence": True}, ()),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [pytest.param(name, more, marks=marks) for name, more, marks in CORES]
+)
+@pytest.mark.parametrize("strides", [0, 1, 2, 3])
+def test_without_its_margin_a_translation_is_the_same(
+    name: str, more: dict[str, Any], strides: int
+) -> None:
+    net = build_generator(name, 3, 2, **{**SMALL[name], **more}).eval()
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):  # every tap shows in the output
+            nn.init.kaiming_normal_(layer.weight, generator=seeded())
+    margin = strides * net.stride
+    image = torch.rand(2, 3, 2 * margin + 32, 2 * margin + 64, generator=seeded(1)) * 2 - 1
+    whole = net(image)
+    assert whole.std() > 0.1
+    core = net.core(image, margin)
+    assert core.shape == (2, whole.shape[1], 32, 64)
+    assert (core - layers.cut(whole, margin)).abs().max() < 1e-5
+
+
+def test_the_decoder_is_spared_the_margin() -> None:
+    """All its layers see is the core, and a pixel at each side; the encoder sees all of it."""
+    net = build_generator("unet", 1, 1, halvings=3, ngf=4).eval()
+    seen: list[tuple[int, int]] = []
+    for layer in [*net.encoder, *net.decoder, net.last]:
+        layer.register_forward_hook(lambda layer, taken, given: seen.append(taken[0].shape[2:]))
+    net.core(torch.zeros(1, 1, 96, 64), 16)
+    assert seen == [(96, 64), (48, 32), (24, 16), (10, 6), (18, 10), (34, 18)]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_that_does_not_fit_is_refused_with_the_size_that_would(name: str) -> None:
     net = build_generator(name, 3, 1, **SMALL[name]).eval()

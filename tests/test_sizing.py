@@ -18,6 +18,7 @@ from rasters import utm, write
 
 from geo_p2p.card import ModelCard, Scaling
 from geo_p2p.errors import AlignmentError, ModelError
+from geo_p2p.networks.layers import cut
 from geo_p2p.predict import PredictConfig, predict, sizing
 from geo_p2p.predict.anchor import first_block
 from geo_p2p.predict.plan import Job
@@ -36,6 +37,7 @@ class Timed(Shown):
     """A model of a given speed: an engine, as far as the sizes of blocks are concerned."""
 
     threads = 1
+    margin_work = 1.0
 
     def __init__(self, model: ModelCard, seconds: Any = lambda side: 0.0) -> None:
         super().__init__(model, self.work)
@@ -56,8 +58,8 @@ class Timed(Shown):
     def session(self) -> Any:
         return nullcontext()
 
-    def start(self, tiles: np.ndarray, seed: int) -> Any:
-        result = self(tiles, seed)
+    def start(self, tiles: np.ndarray, seed: int, margin: int = 0) -> Any:
+        result = cut(self(tiles, seed), margin)
         return lambda: result
 
     def exact(self, tile: np.ndarray) -> None:
@@ -101,6 +103,14 @@ def test_a_size_is_whole_strides_no_larger_than_the_raster_and_fits_memory(
 def test_a_larger_halo_asks_for_larger_blocks() -> None:
     sizes = [Sizing(Timed(card(8, halo))).by_formula() for halo in (8, 32, 64)]
     assert sizes == sorted(set(sizes))
+
+
+def test_a_halo_that_costs_less_asks_for_smaller_blocks() -> None:
+    model, sizes = Timed(card(halo=64)), []
+    for share in (1.0, 0.35):
+        model.margin_work = share
+        sizes.append(Sizing(model).by_formula())
+    assert sizes[1] < sizes[0]
 
 
 def test_without_a_halo_blocks_are_large_all_the_same() -> None:

@@ -36,9 +36,18 @@ class Block:
         cols = _folded(self.tile.col_off, self.tile.width, self.read.col_off, self.read.width)
         return array.take(rows, axis=-2).take(cols, axis=-1)
 
-    def crop(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Cut the core out of an array over ``tile`` (..., rows, cols)."""
-        return array[..., *overlap_of(self.tile, self.core)]
+    def crop(self, array: NDArray[Any], part: Window | None = None) -> NDArray[Any]:
+        """Cut the core, or a part of it, out of an array over ``tile`` (..., rows, cols).
+
+        The array may lack as much at all four sides of the tile.
+        """
+        lacks = (self.tile.height - array.shape[-2]) // 2
+        rows, cols = overlap_of(self.tile, self.core if part is None else part)
+        return array[
+            ...,
+            rows.start - lacks : rows.stop - lacks,
+            cols.start - lacks : cols.stop - lacks,
+        ]
 
 
 def _folded(start: int, length: int, first: int, count: int) -> NDArray[np.intp]:

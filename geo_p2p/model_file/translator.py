@@ -33,6 +33,7 @@ from geo_p2p.networks import (
     per_image_norms,
     required_halo,
 )
+from geo_p2p.networks.layers import cut
 
 __all__ = ["Translator"]
 
@@ -247,10 +248,13 @@ class Translator:
         return self.start(tiles, seed)()
 
     @torch.inference_mode()
-    def start(self, tiles: NDArray[np.float32], seed: int) -> Callable[[], NDArray[np.float32]]:
+    def start(
+        self, tiles: NDArray[np.float32], seed: int, margin: int = 0
+    ) -> Callable[[], NDArray[np.float32]]:
         """Begin to translate tiles, and return what waits for the result, in any thread.
 
-        On a GPU the next tiles can be sent meanwhile.
+        On a GPU the next tiles can be sent meanwhile. Without ``margin`` px at every side, a
+        multiple of the stride, which cost less then.
         """
         batch = torch.from_numpy(tiles)
         forked = [self.device] if self.device.type == "cuda" else []
@@ -258,12 +262,25 @@ class Translator:
             torch.manual_seed(seed)
             # One by one: the sums of a tile must not depend on how many others came with it, and
             # a tile large enough to be worth its halo fills the device.
-            output = torch.cat([self._network(self._sent(tile)) for tile in batch])
+            output = torch.cat([self._core(self._sent(tile), margin) for tile in batch])
         if self.device.type != "cuda":
             return lambda: _to_numpy(output)
         made = torch.cuda.Event()  # type: ignore[no-untyped-call]
         made.record()
         return lambda: self._fetched(output, made)
+
+    def _core(self, tile: Tensor, margin: int) -> Tensor:
+        """Translate (1, channels, rows, cols) on the device, but for a margin."""
+        net = self._network
+        made: Tensor = (
+            net.core(tile, margin) if isinstance(net, Generator) else cut(net(tile), margin)
+        )
+        return made
+
+    @property
+    def margin_work(self) -> float:
+        """Work for a pixel of a tile's margin over that for one within, 0 to 1."""
+        return self.generator.margin_work if isinstance(self.generator, Generator) else 1.0
 
     def _fetched(self, output: Tensor, made: Any) -> NDArray[np.float32]:
         """Copy an output from the GPU, beside whatever is computed there by now."""

@@ -110,6 +110,14 @@ def full_precision(device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False) if autocast else nullcontext()
 
 
+def cut(x: Tensor, margin: int) -> Tensor:
+    """Leave out a margin of (..., rows, cols), px at every side."""
+    if not margin:
+        return x
+    rows, cols = x.shape[-2:]
+    return x[..., margin : rows - margin, margin : cols - margin]
+
+
 class LastLayer(nn.Module):
     """The layer that makes the output, computed in the precision of its own weights.
 
@@ -156,10 +164,13 @@ class Generator(nn.Module):
         Makes, beside it, the log scale of its error: as many channels more.
     tells_scales : bool
         Whether that head, if there is one, is run.
+    margin_work : float
+        Work of `core` for a pixel of the margin, over that for one within, 0 to 1.
     """
 
     last: LastLayer
     tells_scales = True
+    margin_work = 1.0
 
     def __init__(self, *, stride: int, halo: int, norm: str, arguments: dict[str, Any]) -> None:
         super().__init__()
@@ -181,6 +192,23 @@ class Generator(nn.Module):
         if self.arguments["head"] == "logits":
             raise ModelError("confidence of classes is in their scores: it needs no head")
         self.scale_head = head
+
+    def core(self, image: Tensor, margin: int) -> Tensor:
+        """Translate an image but for a margin, which is looked at and not wanted.
+
+        Parameters
+        ----------
+        image
+            (batch, in_channels, rows, cols) in [-1, 1].
+        margin
+            Pixels at every side, a multiple of the stride.
+
+        Returns
+        -------
+        Tensor
+            What the whole image gives, without the margin, equal to rounding.
+        """
+        return cut(self(image), margin)
 
     def finish(self, features: Tensor, image: Tensor) -> Tensor:
         """Make the output of the last features, and the log scale of its error if there is one."""

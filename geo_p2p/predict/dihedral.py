@@ -109,9 +109,14 @@ class DihedralEngine(Dihedral):
         session: AbstractContextManager[None] = self.model.session()
         return session
 
-    def start(self, tiles: Tiles, seed: int) -> Callable[[], Tiles]:
+    @property
+    def margin_work(self) -> float:
+        """Work for a pixel of a tile's margin over that for one within, 0 to 1."""
+        return float(self.model.margin_work)
+
+    def start(self, tiles: Tiles, seed: int, margin: int = 0) -> Callable[[], Tiles]:
         """Begin to translate tiles, and return what waits for the mean, in any thread."""
-        waits = [self.model.start(seen, seed) for seen in _views(tiles)]
+        waits = [self.model.start(seen, seed, margin) for seen in _views(tiles)]
         return lambda: _mean(waits)
 
     def exact(self, tile: Tiles) -> Tiles | None:

@@ -45,7 +45,7 @@ class Exact(Way):
         model = self.job.model
         if isinstance(model, Engine):  # it takes them one by one, and has the next meanwhile
             for tile, valid in images:
-                yield partial(_first, model.start(tile[None], 0)), valid
+                yield partial(_first, model.start(tile[None], 0, self.job.plan.margin)), valid
             return
         outputs = model(np.stack([tile for tile, _ in images]), 0) if images else ()
         for output, (_, valid) in zip(outputs, images, strict=True):
@@ -54,7 +54,7 @@ class Exact(Way):
     def finish(self, block: Block, made: tuple[Callable[[], Tile], Mask]) -> Made:
         """Cut the core out of a translated tile: its values in the unit of the output."""
         wait, valid = made
-        kept = wait()[:, *overlap_of(block.tile, self.job.core(block))]
+        kept = block.crop(wait(), self.job.core(block))
         return Made(self.job.values(kept, valid), valid, self.job.certain(kept, valid))
 
     def tile(self, image: tuple[Tile, Mask]) -> Tile:

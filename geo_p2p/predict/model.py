@@ -44,8 +44,17 @@ class Engine(Model, Protocol):
     def session(self) -> AbstractContextManager[None]:
         """Return a context in which tiles are best translated, one after another."""
 
-    def start(self, tiles: NDArray[np.float32], seed: int) -> Callable[[], NDArray[np.float32]]:
-        """Begin to translate tiles, and return what waits for the result, in any thread."""
+    @property
+    def margin_work(self) -> float:
+        """Work for a pixel of a tile's margin over that for one within, 0 to 1."""
+
+    def start(
+        self, tiles: NDArray[np.float32], seed: int, margin: int = 0
+    ) -> Callable[[], NDArray[np.float32]]:
+        """Begin to translate tiles, and return what waits for the result, in any thread.
+
+        The result is without ``margin`` px at every side of the tiles, a multiple of the stride.
+        """
 
     def exact(self, tile: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Translate (channels, rows, cols) without rounding; None if nothing is rounded anyway."""

@@ -1,9 +1,10 @@
 """How large the blocks of a plan are: what a useful pixel costs, and what memory there is.
 
-A tile of side T costs cost(T) for each pixel it sees, and keeps (T - 2 halo)**2 of them: small
-tiles are mostly halo, large ones run out of the caches and of memory, and a few blocks too many
-at the edges of a raster cost more than either. All of it is known before the first block, but for
-how cost(T) grows on a machine. That is measured where the raster is large enough to earn it back.
+A tile of side T costs cost(T) for each pixel it sees, those of the halo less where a network leaves
+out what they alone would need, and keeps (T - 2 halo)**2 of them: small tiles are mostly halo,
+large ones run out of the caches and of memory, and a few blocks too many at the edges of a raster
+cost more than either. All of it is known before the first block, but for how cost(T) grows on a
+machine. That is measured where the raster is large enough to earn it back.
 """
 
 import logging
@@ -90,7 +91,7 @@ class Sizing:
         if len(compared) == 1:
             return size
         with self.model.session():
-            seconds = {s: self._seconds(s) * self._pixels(s) for s in compared}
+            seconds = {s: self._seconds(self.model, s) * self._pixels(s) for s in compared}
         told = ", ".join(f"{s} px {t:.3g} s" for s, t in sorted(seconds.items()))
         log.info("block size measured on this machine, for the whole raster: %s", told)
         return min(seconds, key=lambda s: seconds[s] * (1 if s == size else HARDLY))
@@ -107,10 +108,20 @@ class Sizing:
 
     def _area(self, size: int) -> int:
         """Pixels of the tile of a core."""
+        return math.prod(self._tile(size))
+
+    def _tile(self, size: int) -> list[int]:
+        """Rows and columns of the tile of a core, px."""
         sides = [size, size]
         if self.raster is not None:
             sides = [min(size, -(-n // self._stride) * self._stride) for n in self.raster]
-        return math.prod(side + 2 * self._margin for side in sides)
+        return [side + 2 * self._margin for side in sides]
+
+    def _work(self, size: int) -> float:
+        """Pixels of a tile, those of its margin for as much as they cost."""
+        share = self.model.margin_work if isinstance(self.model, Engine) else 1.0
+        within = math.prod(side - 2 * self._margin for side in self._tile(size))
+        return within + share * (self._area(size) - within)
 
     def _sizes(self) -> list[int]:
         """Cores that memory allows, and no larger than the raster; the least one in any case."""
@@ -131,7 +142,7 @@ class Sizing:
 
     def _pixels(self, size: int) -> float:
         """Pixels that the network sees in all, or for each that is kept if there is no end."""
-        block = self._area(size) + BLOCK
+        block = self._work(size) + BLOCK
         if self.window is None:
             return block / size**2
         spans = self.window.toranges()
@@ -149,11 +160,11 @@ class Sizing:
         known = {*self._sizes()} - {size}
         return [s for s in dict.fromkeys(wanted) if s in known]
 
-    def _seconds(self, size: int) -> float:
+    def _seconds(self, model: Engine, size: int) -> float:
         """Seconds for a pixel of a tile, the second time it is run."""
         side = size + 2 * self._margin
         tile = np.zeros((1, self.model.card.input.channels, side, side), np.float32)
-        self.model(tile, 0)
+        model.start(tile, 0, self._margin)()
         started = time.perf_counter()
-        self.model(tile, 0)
-        return (time.perf_counter() - started) / side**2
+        model.start(tile, 0, self._margin)()
+        return (time.perf_counter() - started) / self._work(size)

@@ -11,6 +11,7 @@ from rasterio.windows import Window
 from geo_p2p.chips.chip import Source
 from geo_p2p.grid import Block, BlockPlan, Tile, assemble, intersection, overlap_of, span_window
 from geo_p2p.predict import Model
+from geo_p2p.predict.model import Engine
 from geo_p2p.predict.tiles import blending_tiles, seed_of, translate_tile
 
 __all__ = ["Blended", "Exact", "Tiling"]
@@ -96,7 +97,10 @@ class Exact:
     def _translate(self, block: Block) -> Values:
         """Translate the core of a block."""
         scaled = self._model.card.input.forward(*self._source.read(block.read))
-        return block.crop(self._model(block.extend(scaled)[None], 0)[0])
+        tile = block.extend(scaled)[None]
+        if isinstance(self._model, Engine):  # as `geo_p2p.predict` has it
+            return block.crop(self._model.start(tile, 0, self.margin)()[0])
+        return block.crop(self._model(tile, 0)[0])
 
 
 class Blended:
