@@ -18,7 +18,7 @@ from geo_p2p import device
 from geo_p2p.card import Category, ModelCard, Scaling
 from geo_p2p.device import exact_arithmetic, inference_precision
 from geo_p2p.model_file import Translator
-from geo_p2p.model_file.inference import most_alive, ready
+from geo_p2p.model_file.inference import Doubling, most_alive, ready
 from geo_p2p.networks import build_generator, initialise
 
 BYTES = Scaling("uint8", (0.0,) * 2, (255.0,) * 2)
@@ -87,6 +87,30 @@ def test_weights_rounded_once_give_what_autocast_gives(network: dict[str, Any]) 
     with torch.inference_mode(), exact_arithmetic(cpu, torch.bfloat16):
         assert torch.equal(once(image), full(image))
     assert once.last.layer.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(1, 5, 1, 1), (2, 5, 3, 8), (1, 5, 17, 2)], ids=str)
+def test_a_doubling_is_the_transposed_convolution(shape: tuple[int, ...], bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = nn.ConvTranspose2d(5, 3, 4, 2, 1, bias=bias).requires_grad_(False)
+    assert Doubling.serves(layer)
+    image = torch.randn(shape)
+    for order in (torch.contiguous_format, torch.channels_last):
+        made = Doubling(layer)(image.to(memory_format=order))
+        assert made.shape == layer(image).shape
+        assert (made - layer(image)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(5, 3, 3, 2, 1), (5, 3, 4, 2, 0), (5, 3, 4, 1, 1), (5, 3, 4, 2, 1, 1), (5, 200, 4, 2, 1)],
+    ids=str,
+)
+def test_other_layers_are_left_alone(arguments: tuple[int, ...]) -> None:
+    assert not Doubling.serves(nn.ConvTranspose2d(*arguments))
+    assert not Doubling.serves(nn.ConvTranspose2d(6, 3, 4, 2, 1, groups=3))
+    assert not Doubling.serves(nn.Conv2d(5, 3, 4, 2, 1))
 
 
 def test_batch_norms_are_folded_away() -> None:

@@ -3,7 +3,7 @@
 import copy
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ CASTABLE = (
 )
 """Layers that may run in bf16 through and through; what takes statistics may not."""
 
+FEW = 16
+"""Channels at most of a doubling that is better run as a plain convolution."""
+
 
 def ready(generator: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """Return a copy of a generator in eval mode for translating, which is called in its place.
@@ -31,7 +34,7 @@ def ready(generator: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.
     Channels lie last in memory, where convolutions want them: a U-Net takes 0.7 of the time. Only
     an instance norm takes twice as long over them, on a CPU. Weights are rounded to ``dtype`` once
     and not for every tile, but for the last layer, which runs in fp32, and for networks with other
-    norms in them, which need autocast.
+    norms in them, which need autocast. Doublings to a few channels become plain convolutions.
 
     Parameters
     ----------
@@ -46,11 +49,67 @@ def ready(generator: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.
     for layers in [net, *net.modules()]:
         if isinstance(layers, nn.Sequential):
             _fold(layers)
+        for name, layer in layers.named_children():
+            if Doubling.serves(layer):
+                setattr(layers, name, Doubling(layer))
     if device.type != "mps" and not any(isinstance(m, nn.InstanceNorm2d) for m in net.modules()):
         net = net.to(memory_format=torch.channels_last)
     if dtype is not torch.float32:
         _round(net, dtype)
     return net
+
+
+class Doubling(nn.Module):
+    """A transposed convolution of 4x4 taps with stride 2, as a convolution of 2x2 taps.
+
+    Each pixel of the output hangs on 2x2 of the input, at odd places on those one further. So its
+    four kinds are four times as many channels of one convolution, and are laid between each other
+    then. For a few channels that takes a third of the time, on a CPU.
+
+    Parameters
+    ----------
+    layer
+        One that `serves` accepts.
+    """
+
+    def __init__(self, layer: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        count, self.out_channels = layer.in_channels, layer.out_channels
+        # Tap 2 of the transposed kernel leads from an input to the output at twice its place less
+        # one and so on: those of even places are 3 and 1, from the input before and at the place.
+        taps = layer.weight.data[:, :, [3, 1, 2, 0]][..., [3, 1, 2, 0]]
+        taps = taps.reshape(count, self.out_channels, 2, 2, 2, 2)  # in, out, odd, tap, odd, tap
+        kernel = taps.permute(2, 4, 1, 0, 3, 5).reshape(-1, count, 2, 2)
+        # On no device: no random numbers are drawn for weights that are given, to be missing later.
+        bias = layer.bias is not None
+        self.conv = nn.Conv2d(count, len(kernel), 2, padding=1, bias=bias, device="meta")
+        self.conv.weight = nn.Parameter(kernel.contiguous(), requires_grad=False)
+        if layer.bias is not None:
+            self.conv.bias = nn.Parameter(layer.bias.data.repeat(4), requires_grad=False)
+
+    @staticmethod
+    def serves(layer: nn.Module) -> TypeGuard[nn.ConvTranspose2d]:
+        """Tell whether a layer is one that gains by it."""
+        if not isinstance(layer, nn.ConvTranspose2d) or layer.out_channels > FEW:
+            return False
+        shape = layer.kernel_size, layer.stride, layer.padding, layer.output_padding
+        plain = shape == ((4, 4), (2, 2), (1, 1), (0, 0)) and layer.dilation == (1, 1)
+        return plain and layer.groups == 1
+
+    @property
+    def weight(self) -> Tensor:
+        """Of the convolution."""
+        return self.conv.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, in_channels, rows, cols) to (batch, out_channels, 2 rows, 2 cols)."""
+        rows, cols = x.shape[2:]
+        made: Tensor = self.conv(x)  # (batch, 4 out_channels, rows + 1, cols + 1)
+        whole = made.new_empty(len(x), self.out_channels, rows, 2, cols, 2)
+        for kind, (down, over) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+            own = made[:, kind * self.out_channels : (kind + 1) * self.out_channels]
+            whole[:, :, :, down, :, over] = own[..., down : down + rows, over : over + cols]
+        return whole.flatten(4).flatten(2, 3)
 
 
 def _fold(layers: nn.Sequential) -> None:
