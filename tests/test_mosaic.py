@@ -2,9 +2,12 @@
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import rasterio.shutil
+from rasterio._env import get_gdal_config
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasters import opened, tiles, utm
@@ -177,6 +180,23 @@ def test_a_mosaic_may_be_written_again(tmp_path: Path) -> None:
     write_mosaic(parts, path, frame, plain, overwrite=True)
     assert files(tmp_path) == ["a.tif", "parts & Stücke"]  # class names went with the old one
     assert RasterSource(path).info.classes == {}
+
+
+def test_the_memory_of_a_mosaic_is_bounded_whatever_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GDAL would take a twentieth of the machine's memory for its cache, and be slower for it."""
+    monkeypatch.delenv("GDAL_CACHEMAX", raising=False)
+    seen, copy = [], rasterio.shutil.copy
+
+    def noted(*paths: Any, **options: Any) -> None:
+        seen.append(int(get_gdal_config("GDAL_CACHEMAX")))
+        copy(*paths, **options)
+
+    monkeypatch.setattr(rasterio.shutil, "copy", noted)
+    bands, frame = KINDS["counts"]
+    write_mosaic(cut(tmp_path, "counts"), tmp_path / "o.tif", frame, bands)
+    assert set(seen) == {64 * 2**20}
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])

@@ -27,6 +27,7 @@ from .files import (
     translated,
 )
 from .frame import Frame
+from .interim import bounded_cache
 from .source import RasterSource
 from .statistics import Statistics
 
@@ -95,7 +96,8 @@ def write_mosaic(
     vrt = Path(f"{partial}.vrt")
     discard(partial)
     try:
-        with translated(path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        # Blocks are read once: a larger cache than that makes it slower, and takes gigabytes.
+        with translated(path), bounded_cache(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             measured = _measured(parts, frame, bands)
             vrt.write_text(vrt_of(parts, frame, bands, tags or {}, measured), encoding="utf-8")
             with Reports() as gdal:
