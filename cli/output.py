@@ -213,7 +213,7 @@ def bars(*, pixels: bool = False) -> Iterator[StageReport]:
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(20 if pixels else 40),  # so that all fits into 80 columns
         *(_pixel_columns() if pixels else (MofNCompleteColumn(),)),
         TimeElapsedColumn(),
         TimeRemainingColumn(),

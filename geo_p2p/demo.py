@@ -58,7 +58,7 @@ class DemoConfig:
     size: int = 1536
     tile_size: int = 256
     stride: int = 64
-    epochs: int = 9
+    epochs: int = 8
     batch_size: int = 2
     ngf: int = 24
     ndf: int = 8

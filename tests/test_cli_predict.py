@@ -148,6 +148,25 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
     assert "cannot be written" in ran.stderr and ran.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("mode", ["items", "mosaic"])
+def test_the_seams_of_each_output_are_measured(predict: Any, tmp_path: Path, mode: str) -> None:
+    (tmp_path / "out").mkdir()
+    dst = "out" if mode == "items" else "one.tif"
+    words = ("{home}/scenes", dst, "--processing-mode", mode, "--check-seams")
+    said = predict(*words, "--json").json()
+    checked = [each["seams"] for each in said.get("rasters", [said])]
+    assert len(checked) == (2 if mode == "items" else 1)
+    for seams in checked:
+        assert seams["tile_size"] == 16
+        assert seams["whole"]["scaled_max"] < 5e-6
+    assert "seams r" in predict(*words, "--overwrite").stdout
+
+
+def test_a_shard_has_no_seams_to_measure(predict: Any) -> None:
+    ran = predict("{home}/whole.tif", "o.tif", "--shard", "1/2", "--check-seams", code=2)
+    assert "--check-seams wants a mosaic" in ran.stderr
+
+
 # ------------------------------------------------------------------ dry runs
 
 

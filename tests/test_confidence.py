@@ -388,7 +388,6 @@ def learned() -> Pix2Pix:
     model = Pix2Pix(
         data,
         **{**TINY, "ngf": 8, "lr": 2e-3, "gan_weight": 0.0, "confidence": True, "seed": 1},
-        precision="fp32",  # whoever measured its rounding first would be seen in the tags
     )
     model.fit(12, checkpoint=False, progress=False)
     fitting.CALIBRATION = keep

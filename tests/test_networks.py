@@ -310,6 +310,12 @@ def test_without_its_margin_a_translation_is_the_same(
     assert (core - layers.cut(whole, margin)).abs().max() < 1e-5
 
 
+def test_a_margin_of_no_whole_strides_is_cut_all_the_same() -> None:
+    net = initialise(build_generator("unet", 1, 1, halvings=3, ngf=4), seeded()).eval()
+    image = torch.rand(1, 1, 64, 64, generator=seeded(1))
+    assert torch.equal(net.core(image, 12), net(image)[..., 12:52, 12:52])
+
+
 def test_the_decoder_is_spared_the_margin() -> None:
     """All its layers see is the core, and a pixel at each side; the encoder sees all of it."""
     net = build_generator("unet", 1, 1, halvings=3, ngf=4).eval()

@@ -16,7 +16,8 @@ from rasters import opened, utm, write
 from geo_p2p.card import ModelCard, Scaling
 from geo_p2p.model_file import Translator
 from geo_p2p.networks import build_generator, calibrate_batch_norm, initialise
-from geo_p2p.predict import PredictConfig, predict
+from geo_p2p.predict import PredictConfig, mosaic, predict
+from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job
 from geo_p2p.predict.rounding import Rounding
 from geo_p2p.raster import RasterSource, bounded_cache, quick_options
@@ -242,6 +243,18 @@ def test_what_rounding_costs_is_measured_once_and_told(
     assert "rounding within" not in caplog.text
     with opened(tmp_path / "exact.tif") as dataset:
         assert "GEO_P2P_ROUNDING" not in dataset.tags()
+
+
+def test_who_measures_rounding_first_is_not_to_be_seen(tmp_path: Path, unet: Any) -> None:
+    src = RasterSource(write(tmp_path / "src.tif", smooth(75, 90), utm(75, 90)))
+    config, bf16 = PredictConfig(block_size=40), model(unet, precision="bf16")
+    done = predict(bf16, src, tmp_path / "one.tif", config)
+    for shard in ("3/3", "2/3", "1/3"):  # the first block's comes last
+        predict(bf16, src, tmp_path / "two.tif", replace(config, shard=shard))
+    folder = tmp_path / "two.tif.parts"
+    assert len(Parts(folder).roundings()) > 1
+    assert mosaic(folder, tmp_path / "two.tif").rounding == done.rounding
+    assert (tmp_path / "two.tif").read_bytes() == (tmp_path / "one.tif").read_bytes()
 
 
 def test_of_classes_rounding_is_the_share_that_changes() -> None:

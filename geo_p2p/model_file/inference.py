@@ -75,12 +75,11 @@ class Doubling(nn.Module):
     def __init__(self, layer: nn.ConvTranspose2d) -> None:
         super().__init__()
         count, self.out_channels = layer.in_channels, layer.out_channels
-        # Tap 2 of the transposed kernel leads from an input to the output at twice its place less
-        # one and so on: those of even places are 3 and 1, from the input before and at the place.
+        # Output 2i is of inputs i - 1 and i by taps 3 and 1; output 2i - 1 of the same by 2 and 0.
         taps = layer.weight.data[:, :, [3, 1, 2, 0]][..., [3, 1, 2, 0]]
         taps = taps.reshape(count, self.out_channels, 2, 2, 2, 2)  # in, out, odd, tap, odd, tap
         kernel = taps.permute(2, 4, 1, 0, 3, 5).reshape(-1, count, 2, 2)
-        # On no device: no random numbers are drawn for weights that are given, to be missing later.
+        # On no device, so that no random numbers are drawn for weights that are given.
         bias = layer.bias is not None
         self.conv = nn.Conv2d(count, len(kernel), 2, padding=1, bias=bias, device="meta")
         self.conv.weight = nn.Parameter(kernel.contiguous(), requires_grad=False)

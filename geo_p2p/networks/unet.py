@@ -166,7 +166,8 @@ class UNet(Generator):
         thirds of the work, is spared it but for one pixel at each size, from which a doubling
         makes two, the outer one of them wrong.
         """
-        if not margin or (self.scale_head is not None and self.tells_scales):
+        whole = self.scale_head is not None and self.tells_scales  # it looks at the image, too
+        if whole or not margin or margin % self.stride:
             return super().core(image, margin)
         return self._translate(image, margin)
 

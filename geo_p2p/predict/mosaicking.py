@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 from rasterio.windows import Window
@@ -132,7 +133,8 @@ def publish(
             sum(px > 0 for px in notes.values()),
             len(files),
         )
-    rounding = next(filter(None, (folder.rounding for folder in folders)), None)
+    roundings = [known for folder in folders for known in folder.roundings().items()]
+    rounding = min(roundings, key=itemgetter(0))[1] if roundings else None
     more = rounding.tags() if rounding else {}
     if lost:
         more["GEO_P2P_LOST"] = str(lost)

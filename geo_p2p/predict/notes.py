@@ -1,10 +1,10 @@
 """What lies beside a block in the folder of parts: notes of a line, and a second file."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
-from geo_p2p.raster import partial_path
 from geo_p2p.raster.files import translated
 
 __all__ = ["beside", "drop_note", "read_notes", "write_note"]
@@ -15,8 +15,8 @@ def beside(block: Path) -> Path:
     return block.with_name(block.name.replace("block_", "confidence_", 1))
 
 
-def write_note(block: Path, kind: str, number: float) -> None:
-    """Write a number down beside a block, whole or not at all.
+def write_note(block: Path, kind: str, told: Any) -> None:
+    """Write down what JSON can hold beside a block, whole or not at all.
 
     Raises
     ------
@@ -24,9 +24,10 @@ def write_note(block: Path, kind: str, number: float) -> None:
         If nothing can be written there.
     """
     note = _note(block, kind)
-    partial = partial_path(note)
+    # Two threads, or processes of one number on two machines, may be at the same block.
+    partial = note.with_name(f".{note.name}.{uuid.uuid4().hex}.part")
     with translated(block.parent):
-        partial.write_text(json.dumps(number), encoding="utf-8")
+        partial.write_text(json.dumps(told), encoding="utf-8")
         partial.replace(note)
 
 

@@ -19,19 +19,16 @@ from geo_p2p.predict.locks import Lock, locked
 from geo_p2p.predict.notes import beside, drop_note, read_notes, write_note
 from geo_p2p.predict.rounding import Rounding
 from geo_p2p.predict.shards import Shard
-from geo_p2p.raster import partial_path
 from geo_p2p.raster.files import translated
 
 __all__ = ["Parts", "differences"]
 
 log = logging.getLogger(__name__)
 
-PLAN, LOCK, ROUNDING = "plan.json", "run.lock", "rounding.json"
+PLAN, LOCK = "plan.json", "run.lock"
 OURS = (
     PLAN,
     LOCK,
-    ROUNDING,
-    f".{ROUNDING}",
     "block_",
     ".block_",
     ".plan.json.",
@@ -42,6 +39,8 @@ OURS = (
     ".confidence_",
     "strange_",
     ".strange_",
+    "rounding_",
+    ".rounding_",
 )
 """Beginnings of the names in a folder of parts."""
 
@@ -191,19 +190,15 @@ class Parts:
             self.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    @property
-    def rounding(self) -> Rounding | None:
-        """What the model's precision was found to cost; None if nobody has looked."""
-        with suppress(OSError, ValueError):
-            return Rounding(**json.loads((self.folder / ROUNDING).read_text(encoding="utf-8")))
-        return None
+    def roundings(self) -> dict[str, Rounding]:
+        """What the model's precision was found to cost on some blocks, by name of the file."""
+        return {
+            name: Rounding(**told) for name, told in read_notes(self.folder, "rounding").items()
+        }
 
-    def note_rounding(self, found: Rounding) -> None:
+    def note_rounding(self, block: Block, found: Rounding) -> None:
         """Write down what the precision costs, for those who go on and for the mosaic."""
-        partial = partial_path(self.folder / ROUNDING)
-        with translated(self.folder):
-            partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
-            partial.replace(self.folder / ROUNDING)
+        write_note(self.file(block), "rounding", asdict(found))
 
     # ------------------------------------------------------------------ which blocks
 

@@ -96,18 +96,29 @@ class Runner:
         """Translate the blocks that have something in them; None for those that have not."""
         full = [(b, i) for b, i in zip(batch, images, strict=True) if i is not None]
         if full:
-            self._tell_rounding(full[0][1])
+            self._tell_rounding(*full[0])
         made = self.way.translate([block for block, _ in full], [image for _, image in full])
         for image in images:
             yield None if image is None else next(made)
 
-    def _tell_rounding(self, image: Any) -> None:
-        """Measure once in a run what the model's precision costs."""
-        model, tile = self.job.model, self.way.tile(image)
-        if tile is None or not isinstance(model, Engine) or self.parts.rounding is not None:
+    @cached_property
+    def _measured(self) -> set[str]:
+        """Files of the blocks on which the precision was measured, here or before this run."""
+        return set(self.parts.roundings())
+
+    def _tell_rounding(self, block: Block, image: Any) -> None:
+        """Measure what the model's precision costs, unless that is known of an earlier block.
+
+        So of the first one with anything in it, whoever makes it and in whatever order, it always
+        is; that is what the output tells.
+        """
+        model, tile, name = self.job.model, self.way.tile(image), self.parts.file(block).name
+        known = any(other <= name for other in self._measured)
+        if tile is None or not isinstance(model, Engine) or known:
             return
         found = Rounding.of(model, tile, self.job.scaling)
-        self.parts.note_rounding(found)
+        self.parts.note_rounding(block, found)
+        self._measured.add(name)
         if found.largest is not None:
             log.info("%s", found)
 

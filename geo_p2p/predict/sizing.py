@@ -117,11 +117,11 @@ class Sizing:
             sides = [min(size, -(-n // self._stride) * self._stride) for n in self.raster]
         return [side + 2 * self._margin for side in sides]
 
-    def _work(self, size: int) -> float:
+    def _work(self, tile: list[int]) -> float:
         """Pixels of a tile, those of its margin for as much as they cost."""
         share = self.model.margin_work if isinstance(self.model, Engine) else 1.0
-        within = math.prod(side - 2 * self._margin for side in self._tile(size))
-        return within + share * (self._area(size) - within)
+        within = math.prod(side - 2 * self._margin for side in tile)
+        return within + share * (math.prod(tile) - within)
 
     def _sizes(self) -> list[int]:
         """Cores that memory allows, and no larger than the raster; the least one in any case."""
@@ -142,7 +142,7 @@ class Sizing:
 
     def _pixels(self, size: int) -> float:
         """Pixels that the network sees in all, or for each that is kept if there is no end."""
-        block = self._work(size) + BLOCK
+        block = self._work(self._tile(size)) + BLOCK
         if self.window is None:
             return block / size**2
         spans = self.window.toranges()
@@ -161,10 +161,10 @@ class Sizing:
         return [s for s in dict.fromkeys(wanted) if s in known]
 
     def _seconds(self, model: Engine, size: int) -> float:
-        """Seconds for a pixel of a tile, the second time it is run."""
+        """Seconds for a pixel within a square tile, the second time it is run."""
         side = size + 2 * self._margin
         tile = np.zeros((1, self.model.card.input.channels, side, side), np.float32)
         model.start(tile, 0, self._margin)()
         started = time.perf_counter()
         model.start(tile, 0, self._margin)()
-        return (time.perf_counter() - started) / self._work(size)
+        return (time.perf_counter() - started) / self._work([side, side])
