@@ -49,7 +49,7 @@ def score_model(
     for option, value in {"--chips": chips, "--bidx": bidx}.items():
         if value is not None:
             raise click.UsageError(f"{option} is for rasters: a model is scored on its chips")
-    from geo_p2p.translate import evaluate_model
+    from geo_p2p.translate.scoring import evaluate_model
 
     with output.progress("Scoring") as report:
         return evaluate_model(model, folder, split=split, device=device, progress=report)

@@ -265,3 +265,13 @@ def cpu_seconds(*arguments: str) -> float:
     subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def test_translating_loads_no_library_that_only_scoring_needs() -> None:
+    """A third of a second of each command, of the four that a small raster may take."""
+    check = (
+        "import sys, geo_p2p.translate\n"
+        "print(*sorted({'fastai', 'matplotlib', 'scipy', 'sklearn'} & sys.modules.keys()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True)
+    assert ran.stdout.split() == []

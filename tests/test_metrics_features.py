@@ -15,7 +15,7 @@ from geo_p2p.errors import GeoP2PError, ModelError
 from geo_p2p.metrics import FeatureMoments, fid
 from geo_p2p.pix2pix import Pix2Pix
 from geo_p2p.pix2pix.features import FeatureDistance
-from geo_p2p.translate import translate_chips
+from geo_p2p.translate.scoring import translate_chips
 
 
 def moments(*batches: Any) -> FeatureMoments:

@@ -27,7 +27,7 @@ from geo_p2p.networks import PatchGAN
 from geo_p2p.pix2pix import Pix2Pix
 from geo_p2p.pix2pix import fit as fitting
 from geo_p2p.raster import RasterSource
-from geo_p2p.translate import evaluate_model, translate_chips
+from geo_p2p.translate.scoring import evaluate_model, translate_chips
 from geo_p2p.version import versions
 
 KEYS = {

@@ -22,7 +22,7 @@ from geo_p2p.pix2pix import fit as fitting
 from geo_p2p.pix2pix.state import take
 from geo_p2p.pix2pix.telemetry import _accuracies
 from geo_p2p.pix2pix.watch import advice
-from geo_p2p.translate import translate_chips
+from geo_p2p.translate.scoring import translate_chips
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,8 @@ from geo_p2p.model_file import Translator, save_model
 from geo_p2p.networks import build_generator, initialise
 from geo_p2p.predict import PredictConfig
 from geo_p2p.raster import RasterSource
-from geo_p2p.translate import evaluate_model, predict_raster, translate, translate_chips
+from geo_p2p.translate import predict_raster, translate
+from geo_p2p.translate.scoring import evaluate_model, translate_chips
 
 TWO = Scaling("uint8", (0.0,) * 2, (255.0,) * 2)
 ONE = Scaling("uint8", (0.0,), (255.0,))

@@ -14,7 +14,7 @@ import numpy as np
 from geo_p2p.errors import GeoP2PError, ModelError
 from geo_p2p.pix2pix.training import Training
 from geo_p2p.report import triptych
-from geo_p2p.translate import translate_chips
+from geo_p2p.translate.scoring import translate_chips
 
 __all__ = ["Board", "HistoryFile", "Samples", "WeightsAndBiases", "write_history"]
 

@@ -21,7 +21,7 @@ from geo_p2p.pix2pix.state import write_state
 from geo_p2p.pix2pix.trainable import Trainable
 from geo_p2p.pix2pix.training import Training
 from geo_p2p.report import Figure, panel
-from geo_p2p.translate import calibrate, translate_chips
+from geo_p2p.translate.scoring import calibrate, translate_chips
 
 __all__ = ["Pix2Pix"]
 
