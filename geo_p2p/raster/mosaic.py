@@ -49,6 +49,9 @@ GDAL_TYPES = {
 GDAL_INTERP = {"Y": "YCbCr_Y", "Cb": "YCbCr_Cb", "Cr": "YCbCr_Cr", "other_ir": "OtherIR"}
 """Colour interpretations of which GDAL's name is not rasterio's."""
 
+OPEN = 20
+"""Block files that are open at once: a megabyte each, and no faster for more."""
+
 Part = tuple[Path, Window]
 
 
@@ -97,7 +100,8 @@ def write_mosaic(
     discard(partial)
     try:
         # Blocks are read once: a larger cache than that makes it slower, and takes gigabytes.
-        with translated(path), bounded_cache(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        gdal_options = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_MAX_DATASET_POOL_SIZE": OPEN}
+        with translated(path), bounded_cache(), rasterio.Env(**gdal_options):
             measured = _measured(parts, frame, bands)
             vrt.write_text(vrt_of(parts, frame, bands, tags or {}, measured), encoding="utf-8")
             with Reports() as gdal:
