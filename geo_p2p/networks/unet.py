@@ -167,7 +167,7 @@ class UNet(Generator):
         makes two, the outer one of them wrong.
         """
         whole = self.scale_head is not None and self.tells_scales  # it looks at the image, too
-        if whole or not margin or margin % self.stride:
+        if whole or margin % self.stride:
             return super().core(image, margin)
         return self._translate(image, margin)
 

@@ -133,24 +133,13 @@ def publish(
             sum(px > 0 for px in notes.values()),
             len(files),
         )
-    roundings = [known for folder in folders for known in folder.roundings().items()]
-    rounding = min(roundings, key=itemgetter(0))[1] if roundings else None
+    rounding = _rounding(folders)
     more = rounding.tags() if rounding else {}
     if lost:
         more["GEO_P2P_LOST"] = str(lost)
     outside = _outside(folders, layout)
     tags = {**layout.tags, **more, **_told(outside, dst, len(files))}
-    second = None if layout.certainty is None else confidence_path(dst)
-    if layout.certainty is not None and second is not None:
-        # By the defaults: what suits a picture, JPEG for one, may not suit these numbers.
-        write_mosaic(
-            [(beside(path), window) for path, window in files],
-            second,
-            layout.frame,
-            layout.certainty,
-            overwrite=overwrite,
-            tags={**tags, **layout.certainty_tags},
-        )
+    second = _publish_certainty(files, layout, dst, tags, overwrite)
     write_mosaic(
         files,
         dst,
@@ -164,6 +153,33 @@ def publish(
     done = Prediction(dst, width, height, len(files), 0.0, layout.tile_safe, lost, rounding)
     differ = disagreement_in(layout.tags)
     return replace(done, disagreement=differ, confidence=second, outside=outside)
+
+
+def _publish_certainty(
+    files: Sequence[tuple[Path, Window]],
+    layout: Layout,
+    dst: Path,
+    tags: Mapping[str, str],
+    overwrite: bool,
+) -> Path | None:
+    """Make the second mosaic, if there is one; return where it is."""
+    if layout.certainty is None:
+        return None
+    # By the defaults: what suits a picture, JPEG for one, may not suit these numbers.
+    return write_mosaic(
+        [(beside(path), window) for path, window in files],
+        confidence_path(dst),
+        layout.frame,
+        layout.certainty,
+        overwrite=overwrite,
+        tags={**tags, **layout.certainty_tags},
+    )
+
+
+def _rounding(folders: Sequence[Parts]) -> Rounding | None:
+    """What the precision costs on the first block of which that is known."""
+    known = [each for folder in folders for each in folder.roundings().items()]
+    return min(known, key=itemgetter(0))[1] if known else None
 
 
 def _outside(folders: Sequence[Parts], layout: Layout) -> tuple[Strange, ...]:

@@ -39,8 +39,8 @@ OURS = (
     ".confidence_",
     "strange_",
     ".strange_",
-    "rounding_",
-    ".rounding_",
+    "rounding",  # rounding.json too, of earlier versions
+    ".rounding",
 )
 """Beginnings of the names in a folder of parts."""
 

@@ -33,7 +33,7 @@ from geo_p2p.raster.bands import fits
 from geo_p2p.raster.files import stamp_of
 from geo_p2p.raster.mosaic import GDAL_TYPES
 
-__all__ = ["STRANGE", "Job", "Model", "brought_together"]
+__all__ = ["STRANGE", "Job", "Model", "brought_together", "require_bands"]
 
 STRANGE = 0.05
 """Share of a block's valid pixels, 0-1, that may lie beyond what the training input was like (see
@@ -231,12 +231,12 @@ class Job:
 def brought_together(model: Model, source: Source, config: PredictConfig) -> tuple[Model, Source]:
     """Return a raster on the lattice asked for, and a model as it is to be run on it."""
     source = on_lattice(source, model.card, config)
-    _require_bands(model.card, source)
+    require_bands(model.card, source)
     model = settle(model, source, config)
     return averaged(model) if config.tta else model, source
 
 
-def _require_bands(card: ModelCard, source: Source) -> None:
+def require_bands(card: ModelCard, source: Source) -> None:
     """Refuse a raster with more or fewer bands than the model takes."""
     count = source.info.count
     if count != card.input.count:

@@ -50,7 +50,7 @@ GDAL_INTERP = {"Y": "YCbCr_Y", "Cb": "YCbCr_Cb", "Cr": "YCbCr_Cr", "other_ir": "
 """Colour interpretations of which GDAL's name is not rasterio's."""
 
 OPEN = 20
-"""Block files that are open at once: a megabyte each, and no faster for more."""
+"""Block files that are open at once: two or three MiB each, and no faster for more."""
 
 Part = tuple[Path, Window]
 

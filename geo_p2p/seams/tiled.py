@@ -8,11 +8,12 @@ from typing import Any
 from rasterio.windows import Window
 
 from geo_p2p.chips.chip import Source
-from geo_p2p.errors import GeoP2PError, ModelError, RasterError
+from geo_p2p.errors import GeoP2PError, RasterError
 from geo_p2p.grid import span_window
 from geo_p2p.grid.windows import Span
 from geo_p2p.predict import Model
 from geo_p2p.predict.differences import Differences
+from geo_p2p.predict.plan import require_bands
 from geo_p2p.seams.tilings import Blended, Exact, Tiling
 
 __all__ = ["MEMORY", "disagreement"]
@@ -76,11 +77,7 @@ def disagreement(
     So the block before is grown by a stride and keeps its halo, and its origin, thus its phase.
     """
     card = model.card
-    if source.info.count != card.input.count:
-        raise ModelError(
-            f"{source.name}: {source.info.count} bands, but the model takes {card.input.count}; "
-            "choose them by number (--bidx)"
-        )
+    require_bands(card, source)
     tiling: Tiling
     tiling = Exact(model, source, block_size) if card.tile_safe else Blended(model, source)
     if memory is None:
