@@ -23,7 +23,7 @@ READING = ("additional", "direction", "chip_size", "resize_to", "fold")
 FITTING = ("one_cycle", "early_stopping", "checkpoint", "monitor", "tensorboard", "wandb")
 """Options of the fit itself: not given, they are left to the library."""
 
-FREE = ("epochs", "device")
+FREE = ("epochs", "device", "compile")
 """What may be another when a run goes on."""
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -103,6 +103,7 @@ def setting(flag: str, text: str, kind: Any = None) -> Decorator:
 @setting("--feature-weight", "Weight of the discriminator's inner layers.")
 @setting("--augment", "How chips vary: flips and turns, flips, or not.")
 @setting("--precision", "bf16 is faster where the device has it; auto decides.")
+@setting("--compile", "Compile both networks first: minutes, then faster steps on a GPU.")
 @options.device
 @setting("--ema", "Average the generator's weights, keeping this share at each step; 0: do not.")
 @setting("--confidence", "Learn how far off translations may be, without a change to them.")
@@ -206,7 +207,8 @@ def taken_up(
 
     config = settings_of(load_card(checkpoint)).to_json()
     data = prepare_data(chips, target=config["target"], seed=config["seed"], **reading)
-    model = Pix2Pix.from_model(checkpoint, data, device=settings["device"])
+    machine = {"device": settings["device"], "compile": bool(settings["compile"])}
+    model = Pix2Pix.from_model(checkpoint, data, **machine)
     plan = asdict(model.plan) if model.plan else {}
     for name, value in {**settings, **fitting}.items():
         known = {**plan, **config}[name]

@@ -156,7 +156,8 @@ def settings_of(card: ModelCard) -> TrainConfig:
         If its card does not tell.
     """
     try:
-        return TrainConfig(**{**card.provenance["config"], "device": "auto"})
+        here = {"device": "auto", "compile": False}  # what hangs on the machine
+        return TrainConfig(**{**card.provenance["config"], **here})
     except (KeyError, TypeError) as error:
         raise ModelError(
             "the model's card does not tell its training settings, so it can translate but not "

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from torch import nn
 
@@ -30,8 +30,8 @@ class Opened:
     discriminator: nn.Module
 
     @classmethod
-    def at(cls, path: Path, device: str = "auto") -> Self:
-        """Open a model's folder or .emd, to be used on a device.
+    def at(cls, path: Path, **machine: Any) -> Self:
+        """Open a model's folder or .emd; device and compile of `TrainConfig` are of this machine.
 
         Raises
         ------
@@ -39,7 +39,7 @@ class Opened:
             If there is none, or it is damaged.
         """
         card = load_card(path)
-        config = replace(settings_of(card), device=device)
+        config = replace(settings_of(card), **machine)
         generator = load_generator(path, card)
         discriminator = discriminator_of(config, (card.input, card.target))
         load_discriminator(path, discriminator)

@@ -208,7 +208,12 @@ class Pix2Pix(Trainable):
 
     @classmethod
     def from_model(
-        cls, path: str | Path, data: DataBunch | None = None, *, device: str = "auto"
+        cls,
+        path: str | Path,
+        data: DataBunch | None = None,
+        *,
+        device: str = "auto",
+        compile: bool = False,
     ) -> Self:
         """Load a saved model; with data, training can go on.
 
@@ -217,7 +222,7 @@ class Pix2Pix(Trainable):
         path : the model's folder, .emd, .dlpk, or name under ``./models``; a checkpoint; or the
             folder of a run, for its newest checkpoint.
         data : chips of the same bands and classes; without, the model can only translate.
-        device : see `TrainConfig`; that of the training may not be here.
+        device, compile : see `TrainConfig`; those of the training may not suit this machine.
 
         Raises
         ------
@@ -227,7 +232,7 @@ class Pix2Pix(Trainable):
         found = find_model(path)
         model = cls.__new__(cls)
         with opened(newest_checkpoint(found) or found) as place:
-            saved = Opened.at(place, device)
+            saved = Opened.at(place, device=device, compile=compile)
             if data is not None:
                 model._begin(saved.training(data))
                 return model

@@ -18,6 +18,7 @@ from geo_p2p.networks import Generator
 from geo_p2p.pix2pix.adversary import Adversary
 from geo_p2p.pix2pix.average import Average
 from geo_p2p.pix2pix.build import build_learner, require_size
+from geo_p2p.pix2pix.compiled import compile_networks
 from geo_p2p.pix2pix.plan import FitConfig
 from geo_p2p.pix2pix.together import Together
 from geo_p2p.version import versions
@@ -69,7 +70,8 @@ class Training:
         Raises
         ------
         ModelError
-            For chips whose size the networks cannot take, or a device that is not there.
+            For chips whose size the networks cannot take, a device that is not there, or one for
+            which nothing can be compiled here.
         """
         require_size(data, generator, discriminator)
         device = choose_device(processes.join(config.device))
@@ -88,6 +90,8 @@ class Training:
             learn.add_cb(average)
         if processes.count() > 1:
             learn.add_cb(Together())
+        if config.compile:
+            compile_networks(device, generator, discriminator)
         return cls(data, config, learn, adversary, average, before)
 
     def adopt(self, scalings: tuple[Scaling, Scaling]) -> None:
