@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geo_p2p.card import TrainConfig
-from geo_p2p.card.config import CHOICES
+from geo_p2p.card import PRECISIONS, TrainConfig
 from geo_p2p.predict import PredictConfig
 from geo_p2p.predict.config import ANCHORS, DROPOUTS, ON_ERROR, STATISTICS
 from geo_p2p.raster import RESAMPLINGS, find_rasters
@@ -109,10 +108,10 @@ log = logging.getLogger(__name__)
 @options.device
 @click.option(
     "--precision",
-    type=click.Choice(CHOICES["precision"]),
+    type=click.Choice(PRECISIONS),
     default=TrainConfig.precision,
     show_default=True,
-    help="bf16 is faster where the device has it; auto decides.",
+    help="bf16 and fp16 are faster where the device has them; auto decides.",
 )
 @click.option(
     "--shard",

@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from geo_p2p.card import TrainConfig
-from geo_p2p.card.config import CHOICES
+from geo_p2p.card import PRECISIONS, TrainConfig
 from geo_p2p.raster import RasterSource
 
 from . import options, output
@@ -35,7 +34,7 @@ log = logging.getLogger(__name__)
 @options.device
 @click.option(
     "--precision",
-    type=click.Choice(CHOICES["precision"]),
+    type=click.Choice(PRECISIONS),
     default=TrainConfig.precision,
     show_default=True,
     help="As RASTER was translated.",

@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Number formats of the inner layers."""
+
 # As in glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
@@ -58,8 +61,8 @@ def choose_device(name: str = "auto") -> torch.device:
 def choose_precision(name: str, device: torch.device, target_dtype: str) -> torch.dtype:
     """Return the number format of the network's inner layers.
 
-    "auto" is bf16 on a CUDA device that has it, and if the target is 8 bits wide (bf16 tells only
-    256 values of an octave apart); fp32 otherwise.
+    "auto" is bf16 on a CUDA device that computes in it, and if the target is 8 bits wide (bf16
+    tells only 256 values of an octave apart); fp32 otherwise.
 
     Raises
     ------
@@ -68,24 +71,31 @@ def choose_precision(name: str, device: torch.device, target_dtype: str) -> torc
     """
     if name not in CHOICES["precision"]:
         raise ModelError(f"precision {name!r}: choose one of {', '.join(CHOICES['precision'])}")
-    if name == "bf16":
-        return torch.bfloat16
     if name == "auto" and device.type == "cuda" and target_dtype in ("uint8", "int8"):
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.float32
+        return torch.bfloat16 if _cuda_has_bf16() else torch.float32
+    return DTYPES.get(name, torch.float32)
 
 
 def inference_precision(name: str, device: torch.device, target: Scaling) -> torch.dtype:
     """Return the number format of the inner layers for translating alone.
 
-    As `choose_precision`, but that "auto" is bf16 on a CPU too if its cores compute in it, and
-    for classes of any type: these are told apart by scores.
+    As `choose_precision`, but that "fp16" is one too, that "auto" is fp16 on a CUDA device without
+    bf16, and bf16 on a CPU if its cores compute in it, and that for classes of any type: these are
+    told apart by scores.
     """
+    if name in DTYPES:
+        return DTYPES[name]
     if name == "auto" and (target.classes or target.dtype in ("uint8", "int8")):
         if device.type == "cpu":
             return torch.bfloat16 if cpu_has_bf16() else torch.float32
-        return choose_precision(name, device, "uint8")
+        if device.type == "cuda":
+            return torch.bfloat16 if _cuda_has_bf16() else torch.float16
     return choose_precision(name, device, target.dtype)
+
+
+def _cuda_has_bf16() -> bool:
+    """Whether a CUDA device computes in bf16; those before Ampere only imitate it."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @functools.cache
@@ -100,8 +110,8 @@ def cpu_has_bf16() -> bool:
 
 
 def precision_name(dtype: torch.dtype) -> str:
-    """Return "fp32" or "bf16"."""
-    return {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
+    """Return the name of a number format: "fp32", "bf16" or "fp16"."""
+    return next(name for name, known in DTYPES.items() if known is dtype)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from torch import nn
 from geo_p2p import device
 from geo_p2p.card import Category, ModelCard, Scaling
 from geo_p2p.device import exact_arithmetic, inference_precision
+from geo_p2p.errors import ModelError
 from geo_p2p.model_file import Translator
 from geo_p2p.model_file.inference import Doubling, most_alive, ready
 from geo_p2p.networks import build_generator, initialise
@@ -79,14 +80,28 @@ def test_made_ready_a_network_is_the_same_function(network: dict[str, Any]) -> N
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
-def test_weights_rounded_once_give_what_autocast_gives(network: dict[str, Any]) -> None:
+def test_weights_rounded_once_give_what_autocast_gives(
+    network: dict[str, Any], dtype: torch.dtype
+) -> None:
     cpu, image = torch.device("cpu"), torch.from_numpy(tiles(1))
     net = trained(**network)
-    full, once = (ready(net, cpu, dtype) for dtype in (torch.float32, torch.bfloat16))
-    with torch.inference_mode(), exact_arithmetic(cpu, torch.bfloat16):
+    full, once = (ready(net, cpu, each) for each in (torch.float32, dtype))
+    with torch.inference_mode(), exact_arithmetic(cpu, dtype):
         assert torch.equal(once(image), full(image))
     assert once.last.layer.weight.dtype == torch.float32
+
+
+def test_fp16_rounds_to_three_bits_more_than_bf16() -> None:
+    net, cpu, image = trained("unet", halvings=3), torch.device("cpu"), torch.from_numpy(tiles(1))
+    off = {}
+    with torch.inference_mode():
+        expected = net(image)
+        for dtype in (torch.bfloat16, torch.float16):
+            with exact_arithmetic(cpu, dtype):
+                off[dtype] = (ready(net, cpu, dtype)(image) - expected).abs().mean()
+    assert 0 < 4 * off[torch.float16] < off[torch.bfloat16]
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -130,6 +145,15 @@ def test_auto_is_bf16_where_the_cores_have_it_and_the_target_allows(
         assert inference_precision("auto", cpu, replace(BYTES, dtype="uint16")) == torch.float32
         assert inference_precision("fp32", cpu, BYTES) == torch.float32
         assert inference_precision("bf16", cpu, BYTES) == torch.bfloat16
+        assert inference_precision("fp16", cpu, BYTES) == torch.float16
+    cuda = torch.device("cuda")
+    for has, expected in ((True, torch.bfloat16), (False, torch.float16)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has, **_: has)
+        for target in (BYTES, CLASSES, many):
+            assert inference_precision("auto", cuda, target) == expected
+        assert inference_precision("auto", cuda, replace(BYTES, dtype="uint16")) == torch.float32
+    with pytest.raises(ModelError, match="precision 'fp8'"):
+        inference_precision("fp8", cpu, BYTES)
 
 
 @pytest.mark.parametrize(

@@ -522,11 +522,11 @@ def test_precision_is_fp32_unless_the_device_has_better_and_the_target_allows(
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert choose_precision("auto", cpu, "uint8") == torch.float32
     assert choose_precision("bf16", cpu, "uint16") == torch.bfloat16
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     assert choose_precision("auto", cuda, "uint8") == torch.bfloat16
     assert choose_precision("auto", cuda, "uint16") == torch.float32
     assert choose_precision("fp32", cuda, "uint8") == torch.float32
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     assert choose_precision("auto", cuda, "uint8") == torch.float32
     with pytest.raises(ModelError, match="precision 'fp16': choose one of auto, fp32, bf16"):
         choose_precision("fp16", cpu, "uint8")

@@ -10,7 +10,7 @@ from geo_p2p.card.confidence import (
     scales_of,
     scores_of,
 )
-from geo_p2p.card.config import RECIPES, TrainConfig
+from geo_p2p.card.config import PRECISIONS, RECIPES, TrainConfig
 from geo_p2p.card.fit import fit_scaling, new_color
 from geo_p2p.card.model import ModelCard
 from geo_p2p.card.scaling import FILL, Category, Scaling, range_of
@@ -18,6 +18,7 @@ from geo_p2p.card.seen import InputRange, range_seen
 
 __all__ = [
     "FILL",
+    "PRECISIONS",
     "RECIPES",
     "Category",
     "Confidence",

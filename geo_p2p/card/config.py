@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from geo_p2p.errors import ModelError
 
-__all__ = ["RECIPES", "TrainConfig"]
+__all__ = ["PRECISIONS", "RECIPES", "TrainConfig"]
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What the settings that are names may be."""
+
+PRECISIONS = (*CHOICES["precision"], "fp16")
+"""Number formats to translate in; nothing is trained in fp16, where small gradients vanish."""
 
 WEIGHTS = (
     *("pixel_weight", "class_weight", "gan_weight"),

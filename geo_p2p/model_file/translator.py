@@ -49,7 +49,7 @@ class Translator:
     generator : with its weights; moved to the device and put into eval mode.
     card : its card.
     device : name of a device, or "auto".
-    precision : "fp32", "bf16" or "auto".
+    precision : "fp32", "bf16", "fp16" or "auto".
 
     Attributes
     ----------

@@ -34,4 +34,7 @@ def translate_tile(model: Model, tile: NDArray[Any], seed: int) -> NDArray[Any]:
 def require_finite(scaled: NDArray[Any], valid: NDArray[np.bool_]) -> None:
     """Refuse a translation with NaN or infinity at a valid pixel."""
     if not np.isfinite(scaled[:, valid]).all():
-        raise ModelError("the model gave values that are not finite; its weights are unusable")
+        raise ModelError(
+            "the model gave values that are not finite: its weights are unusable, or its features "
+            "beyond 65504, the largest number of fp16 (--precision bf16 has room for them)"
+        )
