@@ -75,7 +75,7 @@ def _facts(card: ModelCard) -> Mapping[str, Any]:
         "pixel size": card.pixel_size,
         "CRS": card.crs,
         "network": card.network,
-        "tiles": "exact" if card.tile_safe else "blended",
+        "tiles": "exact" if card.tile_safe else "exact with statistics of the raster, else blended",
     }
 
 
