@@ -95,7 +95,7 @@ def inference_precision(name: str, device: torch.device, target: Scaling) -> tor
 
 def _cuda_has_bf16() -> bool:
     """Whether a CUDA device computes in bf16; those before Ampere only imitate it."""
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from rasters import opened, tiles, utm
 from geo_p2p.errors import RasterError
 from geo_p2p.raster import Bands, Frame, RasterSink, RasterSource, mosaic, write_mosaic
 from geo_p2p.raster.mosaic import check_options
+from geo_p2p.raster.statistics import Statistics
 
 cog_validate = pytest.importorskip("rio_cogeo").cog_validate
 
@@ -197,6 +198,24 @@ def test_the_memory_of_a_mosaic_is_bounded_whatever_its_size(
     bands, frame = KINDS["counts"]
     write_mosaic(cut(tmp_path, "counts"), tmp_path / "o.tif", frame, bands)
     assert set(seen) == {64 * 2**20}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_that_says_it_is_blank_is_not_read_and_the_mosaic_is_the_same(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bands, frame), ((_, window), *others) = KINDS[kind], cut(tmp_path, kind)
+    none, laid, made = np.zeros((window.height, window.width), bool), [], []
+    vrt_of = mosaic.vrt_of
+    monkeypatch.setattr(mosaic, "vrt_of", lambda *args: laid.append(args[0]) or vrt_of(*args))
+    for name, tags in (("told", Statistics(none.size).tags), ("untold", {})):
+        path = tmp_path / f"{name} blank.tif"
+        with RasterSink(path, frame.crop(window), bands, tags=tags) as sink:
+            sink.write(np.zeros((bands.count, *none.shape), bands.dtype), valid=none)
+        parts = [(path, window), *others]
+        made.append(write_mosaic(parts, tmp_path / f"{name}.tif", frame, bands).read_bytes())
+    assert laid == [others, parts]
+    assert made[0] == made[1]
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])

@@ -102,8 +102,8 @@ def write_mosaic(
         # Blocks are read once: a larger cache than that makes it slower, and takes gigabytes.
         gdal_options = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_MAX_DATASET_POOL_SIZE": OPEN}
         with translated(path), bounded_cache(), rasterio.Env(**gdal_options):
-            measured = _measured(parts, frame, bands)
-            vrt.write_text(vrt_of(parts, frame, bands, tags or {}, measured), encoding="utf-8")
+            filled, measured = _filled(parts, frame, bands)
+            vrt.write_text(vrt_of(filled, frame, bands, tags or {}, measured), encoding="utf-8")
             with Reports() as gdal:
                 rasterio.shutil.copy(vrt, partial, driver="COG", **_creation(bands, options))
             if gdal.errors:
@@ -114,19 +114,29 @@ def write_mosaic(
     return path
 
 
-def _measured(parts: Sequence[Part], frame: Frame, bands: Bands) -> list[dict[str, str]]:
-    """Statistics of each band, as metadata items; of class numbers they would mean nothing."""
+def _filled(
+    parts: Sequence[Part], frame: Frame, bands: Bands
+) -> tuple[list[Part], list[dict[str, str]]]:
+    """Return the parts with a valid pixel, and the statistics of each band as metadata items.
+
+    Of the others nothing need be read: of a sparse raster with much between, that halves the time.
+    Of class numbers statistics would mean nothing.
+    """
+    carried = [(part, _carried(part[0])) for part in parts]
+    filled = [(part, known) for part, known in carried if known is None or known.valid]
+    files = [part for part, _ in filled]
     if bands.categorical:
-        return []
-    found = Statistics.total(_statistics_of(path) for path, _ in parts)
-    return [found.of_band(index, frame.height * frame.width) for index in range(bands.count)]
+        return files, []
+    found = Statistics.total(
+        known or Statistics.of(*RasterSource(path).read()) for (path, _), known in filled
+    )
+    return files, [found.of_band(i, frame.height * frame.width) for i in range(bands.count)]
 
 
-def _statistics_of(path: Path) -> Statistics:
-    """Statistics of a block file: those it carries, or of its values."""
+def _carried(path: Path) -> Statistics | None:
+    """Statistics that a block file carries, if it does."""
     with open_quietly(str(path)) as dataset:
-        carried = Statistics.from_tags(dataset.tags())
-    return Statistics.of(*RasterSource(path).read()) if carried is None else carried
+        return Statistics.from_tags(dataset.tags())
 
 
 def check_options(bands: Bands, options: Mapping[str, str] | None = None) -> None:
