@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 
 from geo_p2p.errors import ModelError
 
-__all__ = ["agreed", "count", "join", "leave", "mean", "rank", "share", "summed", "wait"]
+__all__ = ["agreed", "beside", "count", "join", "leave", "mean", "rank", "share", "summed", "wait"]
 
 
 Item = TypeVar("Item")
@@ -63,6 +63,11 @@ def join(device: str) -> str:
 def count() -> int:
     """How many processes train together."""
     return distributed.get_world_size() if _joined() else 1
+
+
+def beside() -> int:
+    """How many of them are on this machine, joined or not yet."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def rank() -> int:

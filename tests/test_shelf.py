@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pairs import TINY, blobs, chip, inverted, scalings
 
 from geo_p2p.chips import Chip
-from geo_p2p.data import DataBunch, Origin
+from geo_p2p.data import DataBunch, Origin, shelf
 from geo_p2p.data.shelf import Shelf
 from geo_p2p.errors import ChipError
 from geo_p2p.pix2pix import Pix2Pix
@@ -54,6 +54,15 @@ def test_the_file_has_no_name_and_lies_among_temporary_files(
     kept = [shelf.keep(pair) for pair in pairs()]
     assert mapped(kept[0].x)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_on_one_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one process has room for, several that keep the same chips have not."""
+    size = sum(array.nbytes for pair in pairs() for array in (pair.x, pair.y, pair.valid))
+    monkeypatch.setattr(shelf, "machine_memory", lambda: 3 * size / shelf.MEMORY_SHARE)
+    for count, file in ((1, False), (3, False), (4, True)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(count))
+        assert mapped(Shelf(5).keep(next(pairs())).x) is file
 
 
 def test_larger_chips_than_the_first_stay_in_memory() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geo_p2p import processes
 from geo_p2p.chips import Chip
 from geo_p2p.device import machine_memory
 from geo_p2p.errors import ChipError
@@ -16,7 +17,7 @@ from geo_p2p.errors import ChipError
 __all__ = ["MEMORY_SHARE", "Shelf"]
 
 MEMORY_SHARE = 0.5
-"""Share of the machine's memory that chips may take."""
+"""Share of the machine's memory that chips may take, in all processes that train on it."""
 
 
 class Shelf:
@@ -28,12 +29,14 @@ class Shelf:
     Parameters
     ----------
     count : chips to come, all like the first.
-    memory : bytes that they may take; `MEMORY_SHARE` of the machine's if None.
+    memory : bytes that they may take; if None this process's part of `MEMORY_SHARE` of the
+        machine's.
     """
 
     def __init__(self, count: int, memory: int | None = None) -> None:
         self._count = count
-        self._memory = machine_memory() * MEMORY_SHARE if memory is None else memory
+        share = MEMORY_SHARE / processes.beside()
+        self._memory = machine_memory() * share if memory is None else memory
         self._pages: NDArray[np.uint8] | None = None
         self._end = 0
 
