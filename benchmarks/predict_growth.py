@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from predict import RGB, network, photograph
+from contest import RGB, network, photograph
 from rasterio.windows import Window
 
 from geo_p2p.model_file import save_model
