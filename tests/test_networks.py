@@ -287,13 +287,14 @@ CORES = [
     ("unet", {"detail": 3}, ()),
     ("unet", {"confidence": True}, ()),
     ("unet", {"detail": 3, "confidence": True}, ()),
+    *(("resnet", {"blocks": n, "norm": "none"}, ()) for n in (0, 1, 2, 4)),
 ]
 
 
 @pytest.mark.parametrize(
     ("name", "more"), [pytest.param(name, more, marks=marks) for name, more, marks in CORES]
 )
-@pytest.mark.parametrize("strides", [0, 1, 2, 3])
+@pytest.mark.parametrize("strides", [0, 1, 2, 3, 7, 11])
 def test_without_its_margin_a_translation_is_the_same(
     name: str, more: dict[str, Any], strides: int
 ) -> None:
@@ -301,13 +302,16 @@ def test_without_its_margin_a_translation_is_the_same(
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):  # every tap shows in the output
             nn.init.kaiming_normal_(layer.weight, generator=seeded())
-    margin = strides * net.stride
-    image = torch.rand(2, 3, 2 * margin + 32, 2 * margin + 64, generator=seeded(1)) * 2 - 1
-    whole = net(image)
+    # A head of scales computes in fp32 always.
+    dtype, off = (torch.float32, 1e-5) if "confidence" in more else (torch.float64, 1e-9)
+    net, margin = net.to(dtype), strides * net.stride
+    sides = 2 * margin + 32, 2 * margin + 64
+    image = torch.rand(2, 3, *sides, generator=seeded(1), dtype=dtype) * 2 - 1
+    with torch.no_grad():
+        whole, core = net(image), net.core(image, margin)
     assert whole.std() > 0.1
-    core = net.core(image, margin)
     assert core.shape == (2, whole.shape[1], 32, 64)
-    assert (core - layers.cut(whole, margin)).abs().max() < 1e-5
+    assert (core - layers.cut(whole, margin)).abs().max() < off
 
 
 def test_a_margin_of_no_whole_strides_is_cut_all_the_same() -> None:
@@ -324,6 +328,15 @@ def test_the_decoder_is_spared_the_margin() -> None:
         layer.register_forward_hook(lambda layer, taken, given: seen.append(taken[0].shape[2:]))
     net.core(torch.zeros(1, 1, 96, 64), 16)
     assert seen == [(96, 64), (48, 32), (24, 16), (10, 6), (18, 10), (34, 18)]
+
+
+def test_residual_blocks_are_spared_what_only_those_before_them_needed() -> None:
+    net, seen = build_generator("resnet", 1, 1, blocks=3, ngf=2).eval(), []
+    for layer in [*net.down[:1], *net.blocks, net.up, net.last]:
+        layer.register_forward_hook(lambda layer, taken, given: seen.append(taken[0].shape[2:]))
+    margin = net.halo  # 36 px: 9 at quarter size
+    net.core(torch.zeros(1, 1, 40 + 2 * margin, 20 + 2 * margin), margin)
+    assert seen == [(112, 92), (28, 23), (22, 17), (18, 13), (14, 9), (46, 26)]
 
 
 @pytest.mark.parametrize("name", NAMES)

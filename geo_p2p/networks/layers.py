@@ -208,6 +208,17 @@ class Generator(nn.Module):
         Tensor
             What the whole image gives, without the margin, equal to rounding.
         """
+        # The scale head looks at the image, too.
+        whole = self.scale_head is not None and self.tells_scales
+        if whole or margin % self.stride:
+            return cut(self(image), margin)
+        return self.translate(image, margin)
+
+    def translate(self, image: Tensor, margin: int) -> Tensor:
+        """Translate an image but for a margin of whole strides, with what can be spared left out.
+
+        A network that cannot be spared anything translates the whole image.
+        """
         return cut(self(image), margin)
 
     def finish(self, features: Tensor, image: Tensor) -> Tensor:

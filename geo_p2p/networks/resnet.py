@@ -2,10 +2,16 @@
 
 from torch import Tensor, nn
 
-from .layers import NORMS, Generator, LastLayer, arguments_of, at_least, choose
+from .layers import NORMS, Generator, LastLayer, arguments_of, at_least, choose, cut
 from .scale_head import ScaleHead
 
 __all__ = ["ResNet"]
+
+LOOK = 3
+"""How far the last layer looks, px."""
+
+SPARE = 2
+"""How far the two doublings and the last layer look together, px at quarter size."""
 
 
 class ResNet(Generator):
@@ -47,6 +53,8 @@ class ResNet(Generator):
     https://arxiv.org/abs/1603.08155; as in J.-Y. Zhu et al., ICCV 2017,
     https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix.
     """
+
+    margin_work = 0.5  # most of the work is the blocks', which are spared half of it on average
 
     def __init__(
         self,
@@ -115,11 +123,25 @@ class ResNet(Generator):
         ModelError
             Sides that are no multiples of 4 or below 8, or a wrong number of channels.
         """
+        return self.translate(image, 0)
+
+    def translate(self, image: Tensor, margin: int) -> Tensor:
+        """Translate an image but for a margin of whole strides.
+
+        A block looks 2 px further at quarter size, so that each is spared what only the blocks
+        before it needed.
+        """
         self.check(image, smallest=8)  # at quarter size a mirror needs two pixels
         x = self.down(image)  # (B, in, H, W) -> (B, 4 ngf, H/4, W/4)
-        x = self.blocks(x)  # (B, 4 ngf, H/4, W/4)
+        left = margin // 4  # px of it that are still there
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x)  # (B, 4 ngf, H/4, W/4)
+            needed = min(left, 2 * (len(self.blocks) - number) + SPARE)
+            x, left = cut(x, left - needed), needed
         x = self.up(x)  # (B, ngf, H, W)
-        return self.finish(x, image)  # (B, out, H, W)
+        kept = min(4 * left, LOOK)
+        x = cut(x, 4 * left - kept)
+        return cut(self.finish(x, image), kept)  # (B, out, H, W)
 
 
 class Block(nn.Module):

@@ -157,22 +157,15 @@ class UNet(Generator):
         ModelError
             Sides that are no multiples of the stride, or a wrong number of channels.
         """
-        return self._translate(image, 0)
+        return self.translate(image, 0)
 
-    def core(self, image: Tensor, margin: int) -> Tensor:
-        """Translate an image but for a margin; see `Generator.core`.
+    def translate(self, image: Tensor, margin: int) -> Tensor:
+        """Translate an image but for a margin of whole strides.
 
         The encoder needs the margin, for the innermost features look so far. The decoder, two
         thirds of the work, is spared it but for one pixel at each size, from which a doubling
         makes two, the outer one of them wrong.
         """
-        whole = self.scale_head is not None and self.tells_scales  # it looks at the image, too
-        if whole or margin % self.stride:
-            return super().core(image, margin)
-        return self._translate(image, margin)
-
-    def _translate(self, image: Tensor, margin: int) -> Tensor:
-        """Translate an image but for a margin of whole strides."""
         self.check(image, smallest=self.stride)
         spare = 1 if margin else 0  # px at every size that the decoder still sees
         x = image  # (B, in, H, W)
