@@ -26,14 +26,9 @@ from geo_p2p.device import (
 )
 from geo_p2p.errors import ModelError
 from geo_p2p.model_file.inference import most_alive, ready
-from geo_p2p.networks import (
-    Generator,
-    UNet,
-    fix_statistics,
-    per_image_norms,
-    required_halo,
-)
+from geo_p2p.networks import Generator, UNet, fix_statistics, per_image_norms
 from geo_p2p.networks.layers import cut
+from geo_p2p.networks.locality import is_local, obstacle_of, switch_dropout
 
 __all__ = ["Translator"]
 
@@ -69,7 +64,7 @@ class Translator:
         self.device = choose_device(device)
         self.dtype = inference_precision(precision, self.device, card.target)
         self.generator = _telling(generator.to(self.device).eval(), False)
-        set_dropout(self.generator, card.test_dropout)
+        switch_dropout(self.generator, card.test_dropout)
         self.settlement: Mapping[str, str] = {}
         self._settled_by = ""
 
@@ -164,17 +159,7 @@ class Translator:
     @property
     def obstacle(self) -> str:
         """Why two tiles do not agree about the pixels they share; empty of a tile-safe model."""
-        if self.card.tile_safe:
-            return ""
-        if norms := per_image_norms(self.generator):
-            name, layer = next(iter(norms.items()))
-            return (
-                f"{len(norms)} norms take statistics of each tile, the first is {name} "
-                f"({type(layer).__name__})"
-            )
-        if dropped := _dropouts(self.generator):
-            return f"dropout is on in {dropped} layers, and drawn anew for each tile"
-        return f"a layer sees beyond the halo of {self.card.halo} px, or the card says so"
+        return "" if self.card.tile_safe else obstacle_of(self.generator, self.card.halo)
 
     def settled(
         self, sample: Callable[[], NDArray[np.float32]] | None, dropout: bool
@@ -214,23 +199,15 @@ class Translator:
         for name in norms if sample is None else ():  # which may be in train mode on purpose
             result.generator.get_submodule(name).train(norms[name].training)
         result._settled_by = f"{self.fingerprint}-{hashlib.sha256(told).hexdigest()[:16]}"
-        if result._is_local():
+        if is_local(result.generator, card.stride, card.input.channels, card.halo):
             result.card = replace(card, tile_safe=True)
         return result
 
     def _fixed(self, net: nn.Module, tiles: NDArray[np.float32]) -> nn.Module:
         """Return a network whose norms have the statistics of some tiles."""
-        set_dropout(net, False)  # its noise is a tile's, and not the raster's
+        switch_dropout(net, False)  # its noise is a tile's, and not the raster's
         with exact_arithmetic(self.device, self.dtype):
             return fix_statistics(net, torch.from_numpy(tiles).to(self.device))
-
-    def _is_local(self) -> bool:
-        """Whether tiles with the halo on the card equal the whole image."""
-        if per_image_norms(self.generator) or _dropouts(self.generator):
-            return False
-        card = self.card
-        halo = required_halo(self.generator, card.stride, card.input.channels, card.halo)
-        return halo is not None
 
     def __call__(self, tiles: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         """Translate tiles.
@@ -321,20 +298,3 @@ def _to_numpy(output: Tensor) -> NDArray[np.float32]:
     """Return (batch, channels, rows, cols) as an array, its columns last in memory."""
     result: NDArray[np.float32] = output.float().cpu().contiguous().numpy()
     return result
-
-
-DROPOUTS = (nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-
-
-def set_dropout(net: nn.Module, on: bool) -> None:
-    """Switch dropout on or off, by hand and not by train(): statistics stay those of training."""
-    for layer in net.modules():
-        if isinstance(layer, DROPOUTS):
-            layer.train(on)
-
-
-def _dropouts(net: nn.Module) -> int:
-    """Count the layers that drop features at random."""
-    return sum(
-        isinstance(layer, DROPOUTS) and layer.training and layer.p > 0 for layer in net.modules()
-    )
