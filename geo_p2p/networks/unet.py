@@ -91,33 +91,8 @@ class UNet(Generator):
             arguments=arguments_of(UNet, locals()),
         )
         widths = [ngf * min(2**i, 8) for i in range(halvings)]  # channels after halving i
-        bias = norm == "none"
-
-        self.encoder = nn.ModuleList([nn.Conv2d(in_channels, widths[0], 4, 2, 1, bias=bias)])
-        for i in range(1, halvings):
-            innermost = i == halvings - 1
-            self.encoder.append(
-                nn.Sequential(
-                    nn.LeakyReLU(0.2),  # not in place: the skip keeps what comes in
-                    nn.Conv2d(widths[i - 1], widths[i], 4, 2, 1, bias=bias),
-                    NORMS["none" if innermost else norm](widths[i]),
-                )
-            )
-
-        self.decoder = nn.ModuleList()
-        for i in reversed(range(1, halvings)):
-            innermost = i == halvings - 1  # comes without a skip beside it
-            self.decoder.append(
-                nn.Sequential(
-                    nn.ReLU(inplace=True),
-                    nn.ConvTranspose2d(
-                        widths[i] * (1 if innermost else 2), widths[i - 1], 4, 2, 1, bias=bias
-                    ),
-                    NORMS[norm](widths[i - 1]),
-                    nn.Dropout(dropout if halvings - i <= 3 else 0.0),
-                )
-            )
-
+        self.encoder = _encoder(in_channels, widths, norm)
+        self.decoder = _decoder(widths, norm, dropout)
         self.rectify = nn.ReLU(inplace=True)
         outermost = widths[0] * (2 if halvings > 1 else 1)
         if detail:
@@ -205,3 +180,30 @@ class UNet(Generator):
                     inner = kernel.weight[..., 1:3, 1:3].clone()
                     kernel.weight.zero_()
                     kernel.weight[..., 1:3, 1:3] = inner
+
+
+def _encoder(in_channels: int, widths: list[int], norm: str) -> nn.ModuleList:
+    """Make a halving to each of the widths."""
+    bias = norm == "none"
+    layers = nn.ModuleList([nn.Conv2d(in_channels, widths[0], 4, 2, 1, bias=bias)])
+    for i in range(1, len(widths)):
+        innermost = i == len(widths) - 1
+        layers.append(
+            nn.Sequential(
+                nn.LeakyReLU(0.2),  # not in place: the skip keeps what comes in
+                nn.Conv2d(widths[i - 1], widths[i], 4, 2, 1, bias=bias),
+                NORMS["none" if innermost else norm](widths[i]),
+            )
+        )
+    return layers
+
+
+def _decoder(widths: list[int], norm: str, dropout: float) -> nn.ModuleList:
+    """Make the doublings back to the first of the widths, the innermost first."""
+    layers, halvings = nn.ModuleList(), len(widths)
+    for i in reversed(range(1, halvings)):
+        beside = 1 if i == halvings - 1 else 2  # the innermost comes without a skip beside it
+        up = nn.ConvTranspose2d(beside * widths[i], widths[i - 1], 4, 2, 1, bias=norm == "none")
+        drop = nn.Dropout(dropout if halvings - i <= 3 else 0.0)
+        layers.append(nn.Sequential(nn.ReLU(inplace=True), up, NORMS[norm](widths[i - 1]), drop))
+    return layers
