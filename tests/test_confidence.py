@@ -463,6 +463,25 @@ def test_intervals_are_as_exact_as_the_translation(
     assert (read(wide.confidence)[0] > tiled)[:, valid].all()
 
 
+@pytest.mark.parametrize(
+    ("options", "first", "second"),
+    [
+        ({"compress": "ZSTD", "blocksize": "128"}, ("ZSTD", 128), ("ZSTD", 128)),
+        ({"COMPRESS": "LERC", "MAX_Z_ERROR": "2"}, ("LERC", 512), ("DEFLATE", 512)),
+    ],
+)
+def test_creation_options_go_for_both_files_but_what_numbers_cannot_have(
+    learned: Pix2Pix, raster: RasterSource, tmp_path: Path, options: Any, first: Any, second: Any
+) -> None:
+    config = PredictConfig(confidence=0.9, options=options)
+    done = predict(learned.translator.with_scales(), raster, tmp_path / "o.tif", config)
+    for path, (compression, side) in ((done.output, first), (done.confidence, second)):
+        assert path is not None
+        with opened(path) as dataset:
+            said = dataset.tags(ns="IMAGE_STRUCTURE")["COMPRESSION"]
+            assert (said, *dataset.block_shapes[0]) == (compression, side, side)
+
+
 def test_the_half_widths_that_are_written_hold_the_share(learned: Pix2Pix, tmp_path: Path) -> None:
     x, y = noisy_pair(192, seed=77)
     src = RasterSource(write(tmp_path / "in.tif", x, utm(192, 192)))

@@ -30,6 +30,20 @@ Strange = tuple[int, int, int, int, float]
 TOLD = 100
 """Blocks at most that an output's tags list of those unlike what was trained on."""
 
+LOSSLESS = ("NONE", "LZW", "DEFLATE", "ZSTD", "LZMA")
+"""Compressions that any numbers can have."""
+
+OF_VALUES = frozenset(
+    {
+        *("COMPRESS", "LEVEL", "PREDICTOR", "QUALITY", "NBITS", "ADD_ALPHA"),
+        *("OVERVIEW_COMPRESS", "OVERVIEW_PREDICTOR", "OVERVIEW_QUALITY"),
+        *("MAX_Z_ERROR", "MAX_Z_ERROR_OVERVIEW"),
+        *("JXL_LOSSLESS", "JXL_EFFORT", "JXL_DISTANCE", "JXL_ALPHA_DISTANCE"),
+        *("RESAMPLING", "OVERVIEW_RESAMPLING", "WARP_RESAMPLING"),
+    }
+)
+"""Options of GDAL's COG driver that hang on what the values are."""
+
 NAMED = 5
 """Blocks that are named where many are missing."""
 
@@ -139,15 +153,10 @@ def publish(
         more["GEO_P2P_LOST"] = str(lost)
     outside = _outside(folders, layout)
     tags = {**layout.tags, **more, **_told(outside, dst, len(files))}
-    second = _publish_certainty(files, layout, dst, tags, overwrite)
+    chosen = {**layout.options, **(options or {})}
+    second = _publish_certainty(files, layout, dst, tags, overwrite=overwrite, options=chosen)
     write_mosaic(
-        files,
-        dst,
-        layout.frame,
-        layout.bands,
-        overwrite=overwrite,
-        options={**layout.options, **(options or {})},
-        tags=tags,
+        files, dst, layout.frame, layout.bands, overwrite=overwrite, options=chosen, tags=tags
     )
     height, width = layout.frame.shape
     done = Prediction(dst, width, height, len(files), 0.0, layout.tile_safe, lost, rounding)
@@ -160,20 +169,34 @@ def _publish_certainty(
     layout: Layout,
     dst: Path,
     tags: Mapping[str, str],
+    *,
     overwrite: bool,
+    options: Mapping[str, str],
 ) -> Path | None:
     """Make the second mosaic, if there is one; return where it is."""
     if layout.certainty is None:
         return None
-    # By the defaults: what suits a picture, JPEG for one, may not suit these numbers.
     return write_mosaic(
         [(beside(path), window) for path, window in files],
         confidence_path(dst),
         layout.frame,
         layout.certainty,
         overwrite=overwrite,
+        options=_for_numbers(options),
         tags={**tags, **layout.certainty_tags},
     )
+
+
+def _for_numbers(options: Mapping[str, str]) -> dict[str, str]:
+    """Of the options of a mosaic those that its second file can have, too.
+
+    What packs a picture, JPEG for one, may not suit numbers of another type.
+    """
+    given = {name.upper(): value for name, value in options.items()}
+    kept = {name: value for name, value in given.items() if name not in OF_VALUES}
+    if given.get("COMPRESS", "").upper() in LOSSLESS:
+        kept |= {name: given[name] for name in ("COMPRESS", "LEVEL") if name in given}
+    return kept
 
 
 def _rounding(folders: Sequence[Parts]) -> Rounding | None:
