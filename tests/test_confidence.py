@@ -459,6 +459,11 @@ def test_intervals_are_as_exact_as_the_translation(
         assert dataset.descriptions == ("half-width, 90 %",)
         assert dataset.tags()["GEO_P2P_CONFIDENCE"] == "0.9"
         assert json.loads(dataset.tags()["GEO_P2P_COVERAGE"])["blocks"] == 8
+        told = {name[11:]: float(value) for name, value in dataset.tags(1).items()}
+    widths = tiled[0][valid].astype(float)
+    assert told["MEAN"] == pytest.approx(widths.mean(), rel=1e-9)
+    assert (told["MINIMUM"], told["MAXIMUM"]) == (widths.min(), widths.max())
+    assert told["VALID_PERCENT"] == pytest.approx(100 * valid.mean(), rel=1e-3)
     wide = predict(model, raster, tmp_path / "w.tif", PredictConfig(32, confidence=0.99))
     assert (read(wide.confidence)[0] > tiled)[:, valid].all()
 

@@ -130,31 +130,34 @@ class Runner:
 
     def _write(self, block: Block, made: Made) -> Block:
         # The block itself last: where that is, the other is too.
-        self._write_certainty(block, made.certainty)
-        values, valid, _ = made
+        values, valid, certainty = made
+        self._write_certainty(block, certainty, valid)
         tags = {} if self.job.bands.categorical else Statistics.of(values, valid).tags
         with self._file(block, tags) as sink:
             sink.write(values, valid=valid)
         return block
 
-    def _write_certainty(self, block: Block, values: NDArray[Any] | None) -> None:
+    def _write_certainty(
+        self, block: Block, values: NDArray[Any] | None, valid: NDArray[np.bool_]
+    ) -> None:
         """Write how far off a block may be, if that is asked for; of None, nothing is valid."""
         sure = self.job.certainty
         if sure is None:
             return
-        frame, options = self.job.source.frame.crop(self.job.core(block)), quick_options()
-        file = self.parts.certainty(block)
-        with RasterSink(file, frame, sure.bands, overwrite=True, options=options) as sink:
+        found = Statistics(valid.size) if values is None else Statistics.of(values, valid)
+        frame, file = self.job.source.frame.crop(self.job.core(block)), self.parts.certainty(block)
+        how: dict[str, Any] = {"options": quick_options(), "tags": found.tags}
+        with RasterSink(file, frame, sure.bands, overwrite=True, **how) as sink:
             if values is not None:
                 sink.write(values)
 
     def _write_nothing(self, block: Block) -> Block:
         """Write a block without a valid pixel: what was never written is nodata."""
-        self._write_certainty(block, None)
         core = self.job.core(block)
-        with self._file(block, Statistics(core.height * core.width).tags) as sink:
+        valid = np.zeros((core.height, core.width), bool)
+        self._write_certainty(block, None, valid)
+        with self._file(block, Statistics(valid.size).tags) as sink:
             if self.job.bands.nodata is None:
-                valid = np.zeros(sink.frame.shape, bool)
                 sink.write(self.job.nothing(valid), valid=valid)
         return block
 
