@@ -564,7 +564,7 @@ def test_holes_do_not_move_the_generator() -> None:
 @pytest.fixture(scope="module")
 def looked_at() -> Iterator[Pix2Pix]:
     model = tiny(bunch(classed(4), classed(3, seed=50), colors=COLOURS))
-    model.fit(2, progress=False)
+    model.fit(2, checkpoint=False, progress=False)
     yield model
 
 

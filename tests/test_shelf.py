@@ -88,7 +88,7 @@ def test_a_model_trains_on_mapped_chips_as_on_others() -> None:
         shelf = Shelf(4, memory)
         chips = [shelf.keep(pair) for pair in inverted(4)]
         model = Pix2Pix(DataBunch(chips, [], scalings(chips), Origin(Path())), **TINY)
-        model.fit(1, progress=False)
+        model.fit(1, checkpoint=False, progress=False)
         return [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in model.history]
 
     assert trained(TOO_MANY) == trained(FITS)
