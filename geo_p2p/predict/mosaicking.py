@@ -15,8 +15,9 @@ from geo_p2p.errors import RasterError
 from geo_p2p.predict.disagreement import disagreement_in
 from geo_p2p.predict.layout import Layout
 from geo_p2p.predict.notes import beside
-from geo_p2p.predict.parts import Parts, differences
+from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import STRANGE
+from geo_p2p.predict.recipes import differences
 from geo_p2p.predict.rounding import Rounding
 from geo_p2p.predict.shards import Shard
 from geo_p2p.raster import check_options, refuse_to_clobber, write_mosaic

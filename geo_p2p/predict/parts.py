@@ -21,7 +21,7 @@ from geo_p2p.predict.rounding import Rounding
 from geo_p2p.predict.shards import Shard
 from geo_p2p.raster.files import translated
 
-__all__ = ["Parts", "differences"]
+__all__ = ["Parts"]
 
 log = logging.getLogger(__name__)
 
@@ -274,35 +274,3 @@ def _place(partial: Path, file: Path) -> None:
         return
     except OSError:  # of a file system without links
         partial.replace(file)
-
-
-WORDS = {
-    "source": "the raster",
-    "bands": "its bands",
-    "lattice": "where its pixels lie",
-    "window": "the bounds",
-    "model": "the model or its precision",
-    "output": "the type or scale of the output",
-}
-"""What the parts of a recipe are called."""
-
-PLANNED = {"size": "block size", "height": "rows", "width": "columns"}
-"""What the parts of its plan are called; the others as they are."""
-
-
-def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say what two recipes differ in, for people."""
-    if not earlier:
-        return "its plan cannot be read"
-    said = []
-    for key in dict.fromkeys([*WORDS, *earlier, *now]):
-        before, after = earlier.get(key), now.get(key)
-        if key == "plan" and isinstance(before, dict) and isinstance(after, dict):
-            said += [
-                f"{PLANNED.get(name, name)} {before.get(name)}, now {after.get(name)}"
-                for name in after
-                if before.get(name) != after.get(name)
-            ]
-        elif before != after:
-            said.append(WORDS.get(key, key.replace("_", " ")))
-    return "it differs in " + ", ".join(said)

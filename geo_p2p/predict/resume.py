@@ -9,8 +9,9 @@ from geo_p2p.chips.chip import Source
 from geo_p2p.errors import RasterError
 from geo_p2p.predict.config import PredictConfig
 from geo_p2p.predict.layout import Layout
-from geo_p2p.predict.parts import Parts, differences
+from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job, Model, brought_together
+from geo_p2p.predict.recipes import differences
 from geo_p2p.predict.shards import Shard
 
 __all__ = ["Resumption", "as_begun"]

@@ -13,8 +13,9 @@ from geo_p2p.chips.chip import Source
 from geo_p2p.errors import ModelError, RasterError
 from geo_p2p.grid import Block
 from geo_p2p.predict.config import PredictConfig
-from geo_p2p.predict.parts import Parts, differences
+from geo_p2p.predict.parts import Parts
 from geo_p2p.predict.plan import Job, Model
+from geo_p2p.predict.recipes import differences
 from geo_p2p.predict.run import Runner
 from geo_p2p.scatter import on_cluster
 
